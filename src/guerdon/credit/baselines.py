@@ -1,0 +1,184 @@
+"""Compare a value with those of its group.
+
+Every baseline takes `(values, labels, n_labels, view)` and returns new values of the same length. NaN
+values enter no statistic and stay NaN. What papers leave vague is a parameter here: ddof, eps and its
+place (always `std + eps`), and what happens to a group with one member: `singleton="raw"` keeps the
+value (as TRL-style and verl-style trainers do), `"zero"` gives no signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from guerdon.credit.view import View
+from guerdon.data.kernels import label_loo_mean, label_moments
+from guerdon.errors import RecipeError
+
+Baseline = Callable[[np.ndarray, np.ndarray, int, View], np.ndarray]
+
+
+def choice(value: str, valid: tuple[str, ...], name: str) -> str:
+    """Check a parameter that takes one of a few words."""
+    if value not in valid:
+        raise RecipeError(f"{name} must be one of {', '.join(map(str, valid))}; got {value!r}")
+    return value
+
+
+def _at(per_label: np.ndarray, labels: np.ndarray, outside: float) -> np.ndarray:
+    """Value of each member's label; `outside` for members of no group."""
+    if len(per_label) == 0:
+        return np.full(len(labels), outside)
+    return np.where(labels >= 0, per_label[np.maximum(labels, 0)], outside)
+
+
+def _alone(singleton: str, values: np.ndarray) -> np.ndarray:
+    return values if singleton == "raw" else np.where(np.isnan(values), np.nan, 0.0)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """No baseline: A = R."""
+
+    def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
+        return values
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A = R - mean(group)."""
+
+    singleton: str = "raw"
+
+    def __post_init__(self) -> None:
+        choice(self.singleton, ("raw", "zero"), "singleton")
+
+    def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
+        count, mean, _ = label_moments(values, labels, n_labels)
+        centred = values - _at(mean, labels, 0.0)
+        return np.where(_at(count, labels, 0.0) == 1, _alone(self.singleton, values), centred)
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """A = R - mean(the others of the group) = n/(n-1) * (R - mean(group))."""
+
+    singleton: str = "raw"
+
+    def __post_init__(self) -> None:
+        choice(self.singleton, ("raw", "zero"), "singleton")
+
+    def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
+        others = label_loo_mean(values, labels, n_labels)
+        return np.where(np.isnan(others), _alone(self.singleton, values), values - others)
+
+
+@dataclass(frozen=True)
+class MeanStd:
+    """A = (R - mean(group)) / (std + eps).
+
+    `scale` says whose standard deviation: "group" the group's own, "batch" that of all values of the
+    batch, "none" no scaling. A group with one member is scaled by 1 + eps when `scale="group"`.
+    """
+
+    ddof: int = 1
+    eps: float = 1e-6
+    singleton: str = "raw"
+    scale: str = "group"
+
+    def __post_init__(self) -> None:
+        choice(self.singleton, ("raw", "zero"), "singleton")
+        choice(self.scale, ("group", "batch", "none"), "scale")
+
+    def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
+        count, mean, m2 = label_moments(values, labels, n_labels)
+        alone = _at(count, labels, 0.0) == 1
+        centred = np.where(alone, _alone(self.singleton, values), values - _at(mean, labels, 0.0))
+        if self.scale == "none":
+            return centred
+        if self.scale == "batch":
+            count, mean, m2 = label_moments(values, np.where(labels >= 0, 0, -1), 1)
+        freedom = count - self.ddof
+        undefined = 1.0 if self.scale == "group" else 0.0  # a batch of one has no scale: leave it to eps
+        std = np.sqrt(np.divide(m2, freedom, out=np.full(len(m2), undefined), where=freedom > 0))
+        per_value = _at(std, labels, 1.0) if self.scale == "group" else std[0]
+        return centred / (per_value + self.eps)
+
+
+@dataclass(frozen=True)
+class LengthWeightedMean:
+    """A = R - sum(l R) / sum(l) over the group, l the rollout's number of chosen tokens.
+
+    Reference: Hao et al., On-Policy RL with Optimal Reward Baseline, arXiv 2505.23585.
+    """
+
+    singleton: str = "raw"
+
+    def __post_init__(self) -> None:
+        choice(self.singleton, ("raw", "zero"), "singleton")
+
+    def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
+        count, _, _ = label_moments(values, labels, n_labels)
+        _, mean, _ = label_moments(values, labels, n_labels, weights=view.acted_counts())
+        mean = np.where(np.isnan(mean) & (count > 0), 0.0, mean)  # all members empty: nothing to weigh
+        centred = values - _at(mean, labels, 0.0)
+        return np.where(_at(count, labels, 0.0) == 1, _alone(self.singleton, values), centred)
+
+
+@dataclass(frozen=True)
+class Minus:
+    """A = R - b, b another rollout-level signal (the reward of a greedy rollout, say)."""
+
+    signal: str = "baseline"
+
+    def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
+        return values - view.signal(self.signal, view.level).values
+
+
+@dataclass(frozen=True)
+class NonzeroScale:
+    """A = alpha * (R - mean(group)), alpha = batch size / number of rewards that are not 0.
+
+    Reference: Chu et al., GPG, arXiv 2504.02546.
+    """
+
+    singleton: str = "raw"
+
+    def __post_init__(self) -> None:
+        choice(self.singleton, ("raw", "zero"), "singleton")
+
+    def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
+        present = values[~np.isnan(values)]
+        alpha = len(present) / max(np.count_nonzero(present), 1)
+        return alpha * Mean(self.singleton)(values, labels, n_labels, view)
+
+
+@dataclass(frozen=True)
+class TopGap:
+    """The group's best value gets (best - second best) [/ (std + eps)]; all others 0.
+
+    The advantage of pass@k training with k = group size: only a sample that alone lifts the maximum is
+    credited. Among equal best ones the gap is 0. A group of one gives 0.
+    """
+
+    scale: bool = True
+    ddof: int = 1
+    eps: float = 1e-6
+
+    def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
+        out = np.where(np.isnan(values), np.nan, 0.0)
+        keep = np.flatnonzero(~np.isnan(values) & (labels >= 0))
+        order = keep[np.lexsort((-values[keep], labels[keep]))]
+        group, ranked = labels[order], values[order]
+        best = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]) if len(order) else [])
+        best = best[(best + 1 < len(order))]
+        best = best[group[np.minimum(best + 1, len(order) - 1)] == group[best]]
+        gap = ranked[best] - ranked[best + 1]
+        if self.scale:
+            count, _, m2 = label_moments(values, labels, n_labels)
+            variance = np.divide(m2, count - self.ddof, out=np.zeros(n_labels), where=count > self.ddof)
+            gap = gap / (np.sqrt(variance[group[best]]) + self.eps)
+        out[order[best]] = gap
+        return out

@@ -1,0 +1,36 @@
+"""Kernels over ragged offsets and group labels: the arithmetic under every credit method.
+
+All are pure: arrays in, new arrays out, float64 inside. Segment kernels take `(values, offsets)`,
+label kernels `(values, labels)`. Compiled by Numba on first use and cached on disk.
+"""
+
+from __future__ import annotations
+
+from guerdon.data.kernels.labels import (
+    label_loo_mean,
+    label_mean,
+    label_moments,
+    label_rank,
+    label_sum,
+    label_var,
+)
+from guerdon.data.kernels.scans import segment_gae, segment_scan
+from guerdon.data.kernels.segments import HOW_REDUCE, HOW_SPREAD, segment_reduce, segment_spread
+from guerdon.data.kernels.whitening import masked_moments, whiten
+
+__all__ = [
+    "HOW_REDUCE",
+    "HOW_SPREAD",
+    "label_loo_mean",
+    "label_mean",
+    "label_moments",
+    "label_rank",
+    "label_sum",
+    "label_var",
+    "masked_moments",
+    "segment_gae",
+    "segment_reduce",
+    "segment_scan",
+    "segment_spread",
+    "whiten",
+]

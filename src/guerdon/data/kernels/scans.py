@@ -1,0 +1,103 @@
+"""Segment scans: discounted sums and generalised advantages along every rollout at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from guerdon.data.kernels.compile import kernel, prange
+
+_NO_MASK = np.empty(0, np.bool_)
+_NO_BOOTSTRAP = np.empty(0, np.float64)
+
+
+def segment_scan(
+    values: np.ndarray,
+    offsets: np.ndarray,
+    decay: float = 1.0,
+    reverse: bool = True,
+    mask: np.ndarray | None = None,
+) -> np.ndarray:
+    """Decayed running sum inside each segment.
+
+    Backwards (`reverse`): y_t = x_t + decay * y_{t+1}; forwards: y_t = x_t + decay * y_{t-1}.
+
+    Args:
+        values: (total,) any float dtype; NaN makes every sum it enters NaN.
+        offsets: int64 (S+1,).
+        decay: factor per position.
+        reverse: scan from the end (reward-to-go) or from the start.
+        mask: bool (total,). Where False the position is passed over: its value is left out, the running
+            sum goes by unchanged and without decay, and the output is 0.
+
+    Returns:
+        float64 (total,).
+    """
+    mask = _NO_MASK if mask is None else np.asarray(mask, dtype=np.bool_)
+    return _scan(np.asarray(values), np.asarray(offsets, np.int64), float(decay), bool(reverse), mask)
+
+
+def segment_gae(
+    rewards: np.ndarray,
+    values: np.ndarray,
+    offsets: np.ndarray,
+    gamma: float = 1.0,
+    lam: float = 1.0,
+    mask: np.ndarray | None = None,
+    bootstrap: np.ndarray | None = None,
+) -> np.ndarray:
+    """Generalised advantage estimation inside each segment.
+
+    delta_t = r_t + gamma * V_{t+1} - V_t and A_t = delta_t + gamma * lam * A_{t+1}, where V after the last
+    position is `bootstrap` (0 by default: the rollout really ended there).
+
+    Args:
+        rewards, values: (total,) any float dtype.
+        offsets: int64 (S+1,).
+        gamma: discount per position.
+        lam: trace decay; 1 gives returns minus values, 0 one-step temporal differences.
+        mask: bool (total,). Where False the position is passed over (environment tokens): V_{t+1} and
+            A_{t+1} are those of the next position that counts, and the output is 0.
+        bootstrap: (S,) value of the state after each segment, for truncated rollouts.
+
+    Returns:
+        float64 (total,). Returns are this plus `values`.
+
+    Reference: Schulman et al., High-Dimensional Continuous Control Using Generalized Advantage
+    Estimation, arXiv 1506.02438.
+    """
+    mask = _NO_MASK if mask is None else np.asarray(mask, dtype=np.bool_)
+    last = _NO_BOOTSTRAP if bootstrap is None else np.asarray(bootstrap, dtype=np.float64)
+    args = (np.asarray(offsets, np.int64), float(gamma), float(lam), mask, last)
+    return _gae(np.asarray(rewards), np.asarray(values), *args)
+
+
+@kernel(parallel=True)
+def _scan(values, offsets, decay, reverse, mask):
+    out = np.zeros(len(values), np.float64)
+    masked = len(mask) > 0
+    for s in prange(len(offsets) - 1):
+        start, end = offsets[s], offsets[s + 1]
+        running = 0.0
+        for k in range(end - start):
+            i = end - 1 - k if reverse else start + k
+            if masked and not mask[i]:
+                continue
+            running = values[i] + decay * running
+            out[i] = running
+    return out
+
+
+@kernel(parallel=True)
+def _gae(rewards, values, offsets, gamma, lam, mask, bootstrap):
+    out = np.zeros(len(rewards), np.float64)
+    masked = len(mask) > 0
+    for s in prange(len(offsets) - 1):
+        next_value = bootstrap[s] if len(bootstrap) > 0 else 0.0
+        running = 0.0
+        for i in range(offsets[s + 1] - 1, offsets[s] - 1, -1):
+            if masked and not mask[i]:
+                continue
+            running = rewards[i] + gamma * next_value - values[i] + gamma * lam * running
+            next_value = np.float64(values[i])
+            out[i] = running
+    return out

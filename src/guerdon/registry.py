@@ -1,0 +1,135 @@
+"""Names that recipes and commands may use, and the factories behind them.
+
+A factory is a class or function whose keyword parameters are the recipe's fields. Built-ins are listed
+as "module:attribute" and imported when first asked for, so that the list costs nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from guerdon.errors import RecipeError
+
+_CREDIT = "guerdon.credit.methods"
+_BUILTIN: dict[str, dict[str, str]] = {
+    "engine": {"lab": "guerdon.engines.lab:LabEngine", "hf": "guerdon.engines.hf:HFEngine"},
+    "task": {
+        "chain": "guerdon.tasks.chain:Chain",
+        "countdown": "guerdon.tasks.countdown:Countdown",
+        "random_calculation": "guerdon.tasks.random_calculation:RandomCalculation",
+        "reasoning_gym": "guerdon.tasks.reasoning_gym:ReasoningGym",
+    },
+    "reward": {},
+    "shape": {},
+    "credit": {
+        name: f"{_CREDIT}:{name}"
+        for name in (
+            "grpo",
+            "dr_grpo",
+            "levels",
+            "rloo",
+            "reinforce_pp",
+            "reinforce_pp_baseline",
+            "gae",
+            "opo",
+            "remax",
+            "gpg",
+            "pass_at_k",
+            "outcome_and_steps",
+        )
+    },
+    "objective": {},
+}
+_ADDED: dict[str, dict[str, Callable[..., Any]]] = {}
+
+
+def register(kind: str, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: make `factory` reachable as `{use: name}` for `kind`.
+
+    Raises:
+        RecipeError: the name is taken by another factory.
+    """
+
+    def decorate(factory: Callable[..., Any]) -> Callable[..., Any]:
+        known = _ADDED.setdefault(kind, {})
+        if name in _BUILTIN.get(kind, {}) or known.get(name, factory) is not factory:
+            raise RecipeError(f"{kind} {name!r} is registered already; choose another name")
+        known[name] = factory
+        return factory
+
+    return decorate
+
+
+def names(kind: str) -> list[str]:
+    """All registered names of a kind, sorted."""
+    return sorted({*_BUILTIN.get(kind, {}), *_ADDED.get(kind, {})})
+
+
+def lookup(kind: str, name: str, where: str | None = None) -> Callable[..., Any]:
+    """The factory registered as `name`.
+
+    Raises:
+        RecipeError: unknown name; the message offers the nearest valid one.
+    """
+    if name in _ADDED.get(kind, {}):
+        return _ADDED[kind][name]
+    if name in _BUILTIN.get(kind, {}):
+        module, attribute = _BUILTIN[kind][name].split(":")
+        return getattr(importlib.import_module(module), attribute)
+    raise RecipeError(f"{where or kind}: unknown {kind} {name!r}{nearest(name, names(kind))}")
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The end of an error message: the closest valid name and the whole list where it is short."""
+    valid = sorted(valid)
+    close = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{hint} (valid: {', '.join(valid)})" if valid else hint
+
+
+def build(kind: str, spec: Mapping[str, Any], where: str | None = None, **context: Any) -> Any:
+    """Call the factory named by `spec["use"]` with the remaining keys as keyword arguments.
+
+    Args:
+        kind: what to build ("credit", "task", ...).
+        spec: recipe section, e.g. `{"use": "grpo", "scale": "batch"}`.
+        where: the section's place in the recipe, for messages ("rewards.outcome").
+        context: extra keyword arguments, passed only where the factory takes them.
+
+    Raises:
+        RecipeError: no `use`, an unknown name, an unknown or missing parameter, or a value refused.
+    """
+    where = where or kind
+    if not isinstance(spec, Mapping) or "use" not in spec:
+        raise RecipeError(f"{where}: expected a mapping with a field 'use' naming one of {', '.join(names(kind))}")
+    factory = lookup(kind, str(spec["use"]), where=f"{where}.use")
+    given = {key: value for key, value in spec.items() if key != "use"}
+    accepted = check_parameters(factory, given, where)
+    extra = {k: v for k, v in context.items() if k not in given and (accepted is None or k in accepted)}
+    try:
+        return factory(**given, **extra)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{where}: {error}") from error
+
+
+def check_parameters(factory: Callable[..., Any], given: Mapping[str, Any], where: str) -> set[str] | None:
+    """Refuse parameters the factory does not have; return the accepted names (None: any).
+
+    Raises:
+        RecipeError: an unknown field (nearest valid one offered) or a missing required one.
+    """
+    parameters = inspect.signature(factory).parameters
+    keyword = {
+        name: p
+        for name, p in parameters.items()
+        if p.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    }
+    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    for key in given:
+        if key not in keyword and not open_ended:
+            raise RecipeError(f"{where}.{key}: unknown field{nearest(key, keyword)}")
+    return None if open_ended else set(keyword)
