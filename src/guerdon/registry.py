@@ -42,7 +42,10 @@ _BUILTIN: dict[str, dict[str, str]] = {
             "outcome_and_steps",
         )
     },
-    "objective": {},
+    "objective": {
+        name: f"guerdon.learn.objective:{name}" for name in ("reinforce", "ppo", "gspo", "cispo", "minirl")
+    },
+    "filter": {name: f"guerdon.learn.filters:{name}" for name in ("uniform_groups", "unscored", "band")},
 }
 _ADDED: dict[str, dict[str, Callable[..., Any]]] = {}
 
@@ -113,7 +116,8 @@ def build(kind: str, spec: Mapping[str, Any], where: str | None = None, **contex
     try:
         return factory(**given, **extra)
     except (TypeError, ValueError) as error:
-        raise RecipeError(f"{where}: {error}") from error
+        named = isinstance(error, RecipeError) and str(error).startswith(where)
+        raise error if named else RecipeError(f"{where}: {error}") from error
 
 
 def check_parameters(factory: Callable[..., Any], given: Mapping[str, Any], where: str) -> set[str] | None:

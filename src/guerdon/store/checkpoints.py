@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from guerdon.errors import StoreError
-from guerdon.store.atomic import atomic_folder, discard_leftovers, remove, store_errors, write_bytes
+from guerdon.store.atomic import atomic_folder, remove, store_errors, write_bytes
 
 PINS = "pins.json"
 _STEP = re.compile(r"step_(\d+)$")
@@ -95,7 +95,3 @@ class Checkpoints:
             path = self.path(step)
             with store_errors(f"the removal of the checkpoint of step {step}", path):
                 remove(path)
-
-    def discard_leftovers(self) -> None:
-        """Delete half-written and half-deleted checkpoints of a killed process."""
-        discard_leftovers(self.folder)

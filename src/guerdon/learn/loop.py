@@ -1,0 +1,247 @@
+"""The on-policy loop: sample -> score -> shape -> credit -> update, in that order, in one function.
+
+Enters: a recipe and a run folder. Leaves: metrics, sampled rollouts, checkpoints and plots in that folder.
+Everything random is derived from (seed, step), so a resumed run repeats the steps a crash took away
+exactly. Left out on purpose: several machines (use the adapters) and asynchronous sampling.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from guerdon.context import Context
+from guerdon.data.rollouts import Rollouts
+from guerdon.engines.protocol import Sampling
+from guerdon.errors import RecipeError, TrainingError
+from guerdon.learn import filters, signals
+from guerdon.learn.evaluation import Evaluation, evaluate
+from guerdon.learn.interrupts import StopRequest
+from guerdon.learn.policy_loss import reward_penalty
+from guerdon.learn.recipe import Recipe
+from guerdon.learn.sampling import sample
+from guerdon.learn.schedule import learning_rate
+from guerdon.learn.update import update
+from guerdon.registry import build
+from guerdon.store import Run
+
+Progress = Callable[[int, dict[str, float]], None]
+
+
+@dataclass
+class Training:
+    """A recipe brought to life: what the loop needs, built once."""
+
+    recipe: Recipe
+    engine: Any
+    task: Any
+    rewards: dict[str, Any]
+    shapes: dict[str, list[Any]]
+    filters: list[Any]
+    credit: Any
+    objective: Any
+    reference: Any = None
+    evaluations: dict[int, Evaluation] = field(default_factory=dict)
+
+    @classmethod
+    def build(cls, recipe: Recipe, engine: Any = None) -> Training:
+        """Construct every part the recipe names.
+
+        Raises:
+            RecipeError: an unknown name or parameter.
+        """
+        task = build("task", recipe.task, "task")
+        if engine is None:
+            engine = build("engine", recipe.engine, "engine", device=recipe.device, seed=recipe.seed)
+        objective = build("objective", recipe.objective, "objective")
+        return cls(
+            recipe=recipe,
+            engine=engine,
+            task=task,
+            rewards=signals.build_rewards(recipe.rewards, task),
+            shapes=signals.build_shapes(recipe.shape),
+            filters=filters.build_filters(recipe.filters),
+            credit=build("credit", recipe.credit, "credit"),
+            objective=objective,
+            reference=engine.clone() if objective.kl.coef else None,
+        )
+
+    def step(self, step: int) -> tuple[Rollouts, dict[str, float], dict[str, float]]:
+        """One update. Returns the rollouts with signals and advantages, metrics, and seconds per phase."""
+        recipe, clock = self.recipe, _Clock()
+        ctx = Context(
+            progress=step / recipe.steps,
+            step=step,
+            rng=np.random.default_rng([recipe.seed, step]),
+            engines={"policy": self.engine, "reference": self.reference},
+        )
+        sampler = recipe.sampler
+        problems = self.task.problems("train", sampler.prompts, seed=recipe.seed, start=step * sampler.prompts)
+        limits = Sampling(
+            max_new_tokens=sampler.max_new_tokens,
+            temperature=sampler.temperature,
+            top_p=sampler.top_p,
+            top_k=sampler.top_k,
+            stop=tuple(sampler.stop),
+            seed=recipe.seed * 1_000_003 + step,
+        )
+        rollouts = sample(self.engine, self.task, problems, sampler.group, limits)
+        clock.lap("sample")
+
+        if self.reference is not None:
+            rollouts = rollouts.replace(ref_logprobs=self.reference.logprobs(rollouts, sampler.temperature))
+        rollouts = signals.score(rollouts, self.rewards, ctx)
+        clock.lap("score")
+
+        rollouts = signals.shape(rollouts, self.shapes, ctx)
+        metrics = signals.report(rollouts)
+        rollouts = signals.apply_truncation(rollouts, recipe.truncated)
+        rollouts = signals.pay_for_distance(rollouts, reward_penalty(self.objective.kl))
+        learnt = filters.select(rollouts, self.filters)
+        metrics["rollout/kept"] = len(learnt) / len(rollouts)
+        if len(learnt) == 0:  # every group was filtered out: nothing to learn from this batch
+            return rollouts, metrics, clock.laps
+        advantage, diagnostics = self.credit.explain(learnt, learnt.signals, ctx)
+        for source, numbers in diagnostics.items():
+            metrics |= {f"credit/{source}/{key}": value for key, value in numbers.items()}
+        learnt = signals.keep_advantage(learnt, advantage)
+        clock.lap("credit")
+
+        metrics["lr"] = learning_rate(recipe.optim, step, recipe.steps)
+        metrics |= update(
+            self.engine,
+            learnt,
+            self.objective,
+            rng=np.random.default_rng([recipe.seed, step, 1]),
+            lr=metrics["lr"],
+            epochs=recipe.epochs,
+            minibatches=recipe.minibatches,
+            micro_rollouts=recipe.micro_rollouts,
+            max_grad_norm=recipe.optim.max_grad_norm,
+            max_length=sampler.max_new_tokens,
+            drop=learnt.truncated if recipe.truncated == "mask" else None,
+            temperature=sampler.temperature,
+        )
+        clock.lap("update")
+        return learnt, metrics, clock.laps
+
+    def evaluate(self, step: int) -> dict[str, float]:
+        """Evaluate the policy as it is after `step` updates."""
+        e = self.recipe.eval
+        result = evaluate(
+            self.engine,
+            self.task,
+            split=e.split,
+            problems=e.problems,
+            k=e.k,
+            temperature=e.temperature,
+            max_new_tokens=self.recipe.sampler.max_new_tokens,
+            stop=tuple(self.recipe.sampler.stop),
+            seed=self.recipe.seed,
+        )
+        self.evaluations[step] = result
+        return result.metrics()
+
+    def save(self, folder: Path) -> None:
+        """Write everything a resumed run needs."""
+        self.engine.save(folder, optimizer=True)
+        signals.save_states(self.rewards, folder)
+
+    def load(self, folder: Path) -> None:
+        """Inverse of `save`."""
+        self.engine.load(folder)
+        signals.load_states(self.rewards, folder)
+
+
+def train(
+    recipe: Recipe,
+    run: Run,
+    engine: Any = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Training:
+    """Run a recipe to its end, or to the next Ctrl-C.
+
+    Metrics line t (from 1) is written after update t; line 0 is the evaluation before training.
+
+    Args:
+        run: where everything is written.
+        engine: a policy to train in place of the recipe's.
+        resume: go on from the newest checkpoint.
+        progress: called after every step with its number and metrics.
+
+    Raises:
+        KeyboardInterrupt: after the step in flight was finished and saved.
+        TrainingError: a loss that is not finite; the last good weights are saved as a checkpoint first.
+    """
+    training = Training.build(recipe, engine)
+    start = _resume(training, run) if resume else 0
+    done = start
+    try:
+        with StopRequest() as stop:
+            if start == 0:
+                _log(run, 0, training.evaluate(0) if recipe.eval.every else {}, {})
+            for step in range(start, recipe.steps):
+                rollouts, metrics, seconds = training.step(step)
+                done = step + 1
+                last = done == recipe.steps
+                if recipe.eval.every and (done % recipe.eval.every == 0 or last):
+                    clock = _Clock()
+                    metrics |= training.evaluate(done)
+                    seconds["evaluate"] = clock.lap("evaluate")
+                if recipe.save_rollouts_every and (done % recipe.save_rollouts_every == 0 or last):
+                    run.save_rollouts(done, rollouts)
+                _log(run, done, metrics, seconds)
+                if last or stop.asked or done % recipe.checkpoint.every == 0:
+                    run.checkpoint(done, training.save, keep=recipe.checkpoint.keep)
+                if progress is not None:
+                    progress(done, metrics)
+                if stop.asked and not last:
+                    raise KeyboardInterrupt
+    except TrainingError as error:
+        run.checkpoint(done, training.save, keep=recipe.checkpoint.keep)
+        run.finish("failed", reason=str(error))
+        raise TrainingError(f"step {done + 1}: {error}. The weights before it are in {run.path}") from error
+    except KeyboardInterrupt:
+        run.finish("interrupted", reason=f"stopped after step {done}; go on with --resume")
+        raise
+    run.finish("finished")
+    run.plot()
+    return training
+
+
+def _resume(training: Training, run: Run) -> int:
+    """Load the newest checkpoint and forget what was logged after it; returns the step to go on from."""
+    found = run.latest_checkpoint()
+    if found is None:
+        run.rewind(-1)
+        return 0
+    step, folder = found
+    if step > training.recipe.steps:
+        raise RecipeError(f"steps: the run in {run.path} is at step {step} already, beyond {training.recipe.steps}")
+    training.load(folder)
+    run.rewind(step)
+    return step
+
+
+def _log(run: Run, step: int, metrics: dict[str, float], seconds: dict[str, float]) -> None:
+    run.log(step, metrics)
+    run.log(step, seconds, stream="timing")
+
+
+class _Clock:
+    """Seconds per phase."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> float:
+        now = time.perf_counter()
+        self.laps[name], self._last = now - self._last, now
+        return self.laps[name]

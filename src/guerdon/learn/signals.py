@@ -1,0 +1,143 @@
+"""From a recipe's `rewards` and `shape` sections to signals on rollouts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from guerdon.context import Context
+from guerdon.data.ragged import Ragged
+from guerdon.data.rollouts import Rollouts
+from guerdon.data.signal import Signal
+from guerdon.errors import RecipeError
+from guerdon.registry import build
+
+Reward = Callable[..., Signal]
+
+
+def build_rewards(section: Mapping[str, Mapping[str, Any]], task: Any) -> dict[str, Reward]:
+    """Reward objects by name; `task.outcome` and `task.steps` are the task's own checkers.
+
+    Raises:
+        RecipeError: an unknown reward, or `task.steps` of a task that has no steps.
+    """
+    rewards: dict[str, Reward] = {}
+    for name, spec in section.items():
+        use = spec.get("use") if isinstance(spec, Mapping) else None
+        if use == "task.outcome":
+            rewards[name] = task.outcome
+        elif use == "task.steps":
+            if not task.has_steps:
+                raise RecipeError(f"rewards.{name}.use: the task {task.name!r} has no steps to check")
+            rewards[name] = task.steps
+        else:
+            rewards[name] = build("reward", spec, f"rewards.{name}")
+    return rewards
+
+
+def build_shapes(section: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, list[Callable[..., Signal]]]:
+    """Transforms to apply, in order, per signal name."""
+    return {
+        name: [build("shape", spec, f"shape.{name}[{i}]") for i, spec in enumerate(chain)]
+        for name, chain in section.items()
+    }
+
+
+def score(rollouts: Rollouts, rewards: Mapping[str, Reward], ctx: Context) -> Rollouts:
+    """Rollouts carrying one signal per reward, under the recipe's names."""
+    scored = {name: reward(rollouts, ctx).renamed(name) for name, reward in rewards.items()}
+    return rollouts.replace(signals=scored)
+
+
+def shape(rollouts: Rollouts, shapes: Mapping[str, list[Callable[..., Signal]]], ctx: Context) -> Rollouts:
+    """Rollouts whose signals went through their transforms; the raw ones are kept as `<name>_raw`."""
+    for name, chain in shapes.items():
+        if name not in rollouts.signals:
+            raise RecipeError(f"shape.{name}: no reward has that name (rewards: {', '.join(rollouts.signals)})")
+        signal = rollouts.signals[name]
+        shaped = signal
+        for transform in chain:
+            shaped = transform(rollouts, shaped, ctx)
+        rollouts = rollouts.replace(signals={f"{name}_raw": signal.renamed(f"{name}_raw"), name: shaped.renamed(name)})
+    return rollouts
+
+
+def pay_for_distance(rollouts: Rollouts, coef: float) -> Rollouts:
+    """Take beta * (log pi - log ref) off the rewards: per token off `reward`, summed off `outcome`."""
+    if not coef or rollouts.logprobs is None or rollouts.ref_logprobs is None:
+        return rollouts
+    distance = (rollouts.logprobs.values - rollouts.ref_logprobs.values).astype(np.float64)
+    acted = rollouts.acted.values if rollouts.acted is not None else np.ones(len(distance), bool)
+    cost = Signal(np.where(acted, coef * distance, 0.0), "token", "kl_cost")
+    changed = {"kl_cost": cost}
+    if "outcome" in rollouts.signals:
+        outcome = rollouts.signals["outcome"]
+        paid = outcome.values - rollouts.reduce(cost, outcome.level).values
+        changed["outcome"] = Signal(paid, outcome.level, "outcome", outcome.causes)
+    if "reward" in rollouts.signals:
+        reward = rollouts.signals["reward"]
+        changed["reward"] = reward.with_values(reward.values - cost.values)
+    return rollouts.replace(signals=changed)
+
+
+def apply_truncation(rollouts: Rollouts, policy: str) -> Rollouts:
+    """What a completion cut by the token limit is worth: "keep" its reward, or "zero" its outcome.
+
+    ("mask" keeps it in the baseline and drops its tokens from the loss; see `update`.)
+    """
+    if policy != "zero" or "outcome" not in rollouts.signals or not rollouts.truncated.any():
+        return rollouts
+    outcome = rollouts.signals["outcome"]
+    return rollouts.with_signal(Signal(np.where(rollouts.truncated, 0.0, outcome.values), outcome.level, "outcome"))
+
+
+def report(rollouts: Rollouts) -> dict[str, float]:
+    """Means of what was sampled and scored, for a run's log."""
+    from guerdon.learn.sampling import behaviour_entropy
+
+    out = {
+        "rollout/length": float(rollouts.lengths.mean()),
+        "rollout/truncated": float(rollouts.truncated.mean()),
+        "rollout/entropy": behaviour_entropy(rollouts),
+    }
+    for name, signal in rollouts.signals.items():
+        present = signal.values[~np.isnan(signal.values)]
+        out[f"reward/{name}"] = float(present.mean()) if len(present) else float("nan")
+        if signal.missing:
+            out[f"reward/{name}_missing"] = float(signal.missing)
+    outcome = rollouts.signals.get("outcome_raw", rollouts.signals.get("outcome"))
+    if outcome is not None and outcome.level == "rollout":
+        scored = outcome.values[~np.isnan(outcome.values)]
+        out["accuracy/train"] = float((scored >= 1.0).mean()) if len(scored) else float("nan")
+    return out
+
+
+def keep_advantage(rollouts: Rollouts, advantage: Signal) -> Rollouts:
+    """Rollouts that carry their advantages."""
+    assert rollouts.tokens is not None
+    return rollouts.replace(advantages=Ragged(advantage.values, rollouts.tokens.offsets))
+
+
+def save_states(rewards: Mapping[str, Reward], folder: Path) -> None:
+    """Write the state of every reward that keeps any, as JSON."""
+    states = {name: reward.state_dict() for name, reward in rewards.items() if hasattr(reward, "state_dict")}
+    (folder / "rewards.json").write_text(json.dumps(states, default=_plain))
+
+
+def load_states(rewards: Mapping[str, Reward], folder: Path) -> None:
+    """Inverse of `save_states`."""
+    for name, state in json.loads((folder / "rewards.json").read_text()).items():
+        if name in rewards:
+            rewards[name].load_state_dict(state)  # type: ignore[attr-defined]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise RecipeError(f"a reward's state must be plain numbers, lists and dicts; got {type(value).__name__}")

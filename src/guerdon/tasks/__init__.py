@@ -1,0 +1,52 @@
+"""Problems with exact checkers: what lab models learn from and every reward method can be tried on.
+
+Each task yields prompts, references and worked solutions in splits that never overlap, and checks answers
+(and steps, where it has them) exactly.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_NAMES = {
+    "Chain": "chain",
+    "Corrupted": "corruption",
+    "Countdown": "countdown",
+    "Problem": "base",
+    "RandomCalculation": "random_calculation",
+    "ReasoningGym": "reasoning_gym",
+    "Task": "base",
+    "Unscorable": "base",
+    "split_of": "base",
+}
+
+if TYPE_CHECKING:
+    from guerdon.tasks.base import Problem, Task, Unscorable, split_of
+    from guerdon.tasks.chain import Chain
+    from guerdon.tasks.corruption import Corrupted
+    from guerdon.tasks.countdown import Countdown
+    from guerdon.tasks.random_calculation import RandomCalculation
+    from guerdon.tasks.reasoning_gym import ReasoningGym
+
+__all__ = [
+    "Chain",
+    "Corrupted",
+    "Countdown",
+    "Problem",
+    "RandomCalculation",
+    "ReasoningGym",
+    "Task",
+    "Unscorable",
+    "split_of",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"guerdon.tasks.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'guerdon.tasks' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
