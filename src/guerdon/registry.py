@@ -53,18 +53,26 @@ _ADDED: dict[str, dict[str, Callable[..., Any]]] = {}
 def register(kind: str, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: make `factory` reachable as `{use: name}` for `kind`.
 
+    Registering the same definition again (a notebook cell run twice, a reloaded module) replaces it.
+
     Raises:
         RecipeError: the name is taken by another factory.
     """
 
     def decorate(factory: Callable[..., Any]) -> Callable[..., Any]:
         known = _ADDED.setdefault(kind, {})
-        if name in _BUILTIN.get(kind, {}) or known.get(name, factory) is not factory:
+        if name in _BUILTIN.get(kind, {}) or _origin(known.get(name, factory)) != _origin(factory):
             raise RecipeError(f"{kind} {name!r} is registered already; choose another name")
         known[name] = factory
         return factory
 
     return decorate
+
+
+def _origin(factory: Callable[..., Any]) -> Any:
+    """Where a factory was defined; the factory itself where that is unknown."""
+    place = (getattr(factory, "__module__", None), getattr(factory, "__qualname__", None))
+    return factory if None in place or "<lambda>" in str(place[1]) else place
 
 
 def names(kind: str) -> list[str]:
@@ -108,10 +116,11 @@ def build(kind: str, spec: Mapping[str, Any], where: str | None = None, **contex
     """
     where = where or kind
     if not isinstance(spec, Mapping) or "use" not in spec:
-        raise RecipeError(f"{where}: expected a mapping with a field 'use' naming one of {', '.join(names(kind))}")
+        valid = ", ".join(names(kind))
+        raise RecipeError(f"{where}: expected a mapping with a field 'use' naming one of {valid}")
     factory = lookup(kind, str(spec["use"]), where=f"{where}.use")
     given = {key: value for key, value in spec.items() if key != "use"}
-    accepted = check_parameters(factory, given, where)
+    accepted = check_parameters(factory, given, where, supplied=context)
     extra = {k: v for k, v in context.items() if k not in given and (accepted is None or k in accepted)}
     try:
         return factory(**given, **extra)
@@ -120,8 +129,16 @@ def build(kind: str, spec: Mapping[str, Any], where: str | None = None, **contex
         raise error if named else RecipeError(f"{where}: {error}") from error
 
 
-def check_parameters(factory: Callable[..., Any], given: Mapping[str, Any], where: str) -> set[str] | None:
+def check_parameters(
+    factory: Callable[..., Any], given: Mapping[str, Any], where: str, supplied: Iterable[str] = ()
+) -> set[str] | None:
     """Refuse parameters the factory does not have; return the accepted names (None: any).
+
+    Args:
+        factory: what will be called.
+        given: its keyword arguments as a recipe names them.
+        where: the section's place in the recipe, for messages.
+        supplied: names the caller adds by itself; they may be missing in `given`.
 
     Raises:
         RecipeError: an unknown field (nearest valid one offered) or a missing required one.
@@ -136,4 +153,7 @@ def check_parameters(factory: Callable[..., Any], given: Mapping[str, Any], wher
     for key in given:
         if key not in keyword and not open_ended:
             raise RecipeError(f"{where}.{key}: unknown field{nearest(key, keyword)}")
+    for name, p in keyword.items():
+        if p.default is p.empty and name not in given and name not in supplied:
+            raise RecipeError(f"{where}.{name}: this field is required")
     return None if open_ended else set(keyword)

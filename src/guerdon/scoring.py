@@ -71,7 +71,8 @@ class SampleReward:
     version = "1"
 
     def __init__(self, on_error: str | float = "nan") -> None:
-        if isinstance(on_error, str) and on_error not in ("nan", "raise"):
+        number = isinstance(on_error, int | float) and math.isfinite(on_error)
+        if not number and on_error not in ("nan", "raise"):
             raise RecipeError(f"{self.name}.on_error must be 'nan', 'raise' or a number, got {on_error!r}")
         self.on_error = on_error
 
@@ -110,7 +111,7 @@ class SampleReward:
     def signal(self, verdicts: Sequence[Verdict], name: str | None = None) -> Signal:
         """Verdicts as a rollout-level signal, with the failure policy applied."""
         values = np.array([verdict.value for verdict in verdicts], dtype=np.float64)
-        causes = {int(i): verdicts[i].cause or "unknown" for i in np.flatnonzero(np.isnan(values))}
+        causes = {i: verdicts[i].cause or "unknown" for i in np.flatnonzero(np.isnan(values)).tolist()}
         if causes and self.on_error == "raise":
             row, cause = next(iter(causes.items()))
             raise DataError(f"reward {self.name!r} could not score row {row}: {cause}")
@@ -143,6 +144,8 @@ class FunctionReward(SampleReward):
         self.name, self.version, self.function, self.batch = name, version, function, batch
         super().__init__(on_error)
         self._wanted = _wanted(function, batch)
+        by_type = type(function).__call__  # an object may be called asynchronously
+        self._async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(by_type)
 
     def _arguments(self, rows: Sequence[Row]) -> dict[str, Any]:
         columns = {
@@ -155,7 +158,7 @@ class FunctionReward(SampleReward):
         return {given: columns[column] for given, column in self._wanted.items()}
 
     def score_batch(self, rows: Sequence[Row]) -> list[Verdict]:
-        if inspect.iscoroutinefunction(self.function):
+        if self._async:
             return _run(self._score_async(rows))
         if self.batch:
             return self._check_batch(self._guard(lambda: self.function(**self._arguments(rows))), len(rows))
@@ -171,6 +174,8 @@ class FunctionReward(SampleReward):
             arguments = columns if self.batch else {name: values[0] for name, values in columns.items()}
             try:
                 return await self.function(**arguments)
+            except GuerdonError:
+                raise
             except Exception as error:  # a user's function may raise anything; the cause is kept and counted
                 return missing(f"{type(error).__name__}: {error}")
 
@@ -189,9 +194,14 @@ class FunctionReward(SampleReward):
     def _check_batch(self, values: Any, n: int) -> list[Verdict]:
         if isinstance(values, Verdict):
             return [values] * n
-        if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != n:
-            got = f"{len(values)} values" if hasattr(values, "__len__") else repr(values)
-            return [missing(f"wrong length: {got[:60]} for {n} samples")] * n
+        try:
+            got = None if isinstance(values, str | Mapping) else len(values)
+        except TypeError:
+            got = None
+        if got is None:
+            return [missing(f"returned {type(values).__name__}, expected a list of {n} numbers")] * n
+        if got != n:
+            return [missing(f"wrong length: {got} values for {n} samples")] * n
         return [self._verdict(value) for value in values]
 
     def _verdict(self, value: Any) -> Verdict:
@@ -199,10 +209,22 @@ class FunctionReward(SampleReward):
             return value
         if value is None:
             return missing("returned None")
-        if isinstance(value, bool | int | float | np.number | np.bool_):
-            number = float(value)
-            return Verdict(number, "returned NaN" if math.isnan(number) else None)
-        return missing(f"returned {type(value).__name__}, expected a number")
+        try:  # whatever has one numeric value will do (NumPy and torch scalars, Fraction), but not text
+            number = None if isinstance(value, str | bytes) else float(value)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            number = None
+        if number is None:
+            return missing(f"returned {type(value).__name__}, expected a number")
+        return Verdict(number) if math.isfinite(number) else missing(f"returned {_shown(number)}")
+
+
+def _shown(number: float) -> str:
+    return "NaN" if math.isnan(number) else f"{number}, expected a finite number"
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """A function's name; a partial or callable object is called by its type."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 _COLUMNS = {
@@ -226,11 +248,12 @@ def _wanted(function: Callable[..., Any], batch: bool) -> dict[str, str]:
         for name, p in parameters.items()
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and name not in _COLUMNS
     ]
+    required += [name for name, p in parameters.items() if p.kind is p.POSITIONAL_ONLY and name in _COLUMNS]
     if required or not wanted:
         asked = ", ".join(required) or "nothing"
         raise RecipeError(
-            f"reward function {function.__name__!r} asks for {asked}; it may ask for prompt, completion, "
-            "reference, meta and messages" + (" (or their plurals)" if batch else "")
+            f"reward function {_name(function)!r} asks for {asked}; it may ask by name for prompt, "
+            "completion, reference, meta and messages" + (" (or their plurals)" if batch else "")
         )
     return wanted
 
@@ -269,6 +292,6 @@ def reward(
     """
 
     def lift(f: Callable[..., Any]) -> FunctionReward:
-        return FunctionReward(f, name or f.__name__, version, batch, on_error)
+        return FunctionReward(f, name or _name(f), version, batch, on_error)
 
     return lift if function is None else lift(function)

@@ -7,7 +7,16 @@ baseline over a group, mixed over levels and spread to the tokens the policy cho
 from __future__ import annotations
 
 from guerdon.credit.backups import GAE, Own, RewardToGo
-from guerdon.credit.baselines import LeaveOneOut, LengthWeightedMean, Mean, MeanStd, Minus, NonzeroScale, Raw, TopGap
+from guerdon.credit.baselines import (
+    LeaveOneOut,
+    LengthWeightedMean,
+    Mean,
+    MeanStd,
+    Minus,
+    NonzeroScale,
+    Raw,
+    TopGap,
+)
 from guerdon.credit.compose import Credit, Level, Whiten
 from guerdon.credit.groupings import by
 from guerdon.credit.methods import (

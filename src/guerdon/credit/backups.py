@@ -9,15 +9,15 @@ import numpy as np
 
 from guerdon.credit.view import View
 from guerdon.data.kernels import segment_gae, segment_scan
-from guerdon.errors import RecipeError
+from guerdon.errors import DataError, RecipeError
 
 Backup = Callable[[np.ndarray, View], np.ndarray]
 
 
 def discount(gamma: float, name: str = "gamma") -> float:
     """Check a discount; RecipeError outside [0, 1]."""
-    if not 0.0 <= gamma <= 1.0:
-        raise RecipeError(f"{name} must lie in [0, 1], got {gamma!r}")
+    if isinstance(gamma, str) or not 0.0 <= gamma <= 1.0:
+        raise RecipeError(f"{name} must be a number in [0, 1], got {gamma!r}")
     return float(gamma)
 
 
@@ -44,7 +44,7 @@ class RewardToGo:
 
 @dataclass(frozen=True)
 class GAE:
-    """Generalised advantages against the token column `values`; see `segment_gae`.
+    """Generalised advantages of token-level rewards against the token column `values`; see `segment_gae`.
 
     Reference: Schulman et al., arXiv 1506.02438.
     """
@@ -57,5 +57,7 @@ class GAE:
         discount(self.lam, "lam")
 
     def __call__(self, values: np.ndarray, view: View) -> np.ndarray:
+        if view.level != "token":
+            raise DataError(f"{view.method}: gae needs one reward per token, not per {view.level}")
         critic = view.column("values")
         return segment_gae(values, critic, view.offsets, self.gamma, self.lam, mask=view.mask())

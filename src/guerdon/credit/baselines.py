@@ -1,15 +1,17 @@
 """Compare a value with those of its group.
 
-Every baseline takes `(values, labels, n_labels, view)` and returns new values of the same length. NaN
-values enter no statistic and stay NaN. What papers leave vague is a parameter here: ddof, eps and its
-place (always `std + eps`), and what happens to a group with one member: `singleton="raw"` keeps the
-value (as TRL-style and verl-style trainers do), `"zero"` gives no signal.
+Every baseline takes `(values, labels, n_labels, view)` and returns values of the same length. NaN values,
+and those with a negative label, enter no statistic; NaN stays NaN. What papers leave vague is a parameter
+here: ddof, eps and its place (always `std + eps`), and what happens to a group with one member:
+`singleton="raw"` keeps the value (as TRL-style and verl-style trainers do), `"zero"` gives no signal. A
+baseline that declares `compares = False` looks at no group and gets no labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from guerdon.credit.view import View
 from guerdon.data.kernels import label_loo_mean, label_moments
 from guerdon.errors import RecipeError
 
-Baseline = Callable[[np.ndarray, np.ndarray, int, View], np.ndarray]
+Baseline = Callable[[np.ndarray, Any, int, View], np.ndarray]
 
 
 def choice(value: str, valid: tuple[str, ...], name: str) -> str:
@@ -25,6 +27,12 @@ def choice(value: str, valid: tuple[str, ...], name: str) -> str:
     if value not in valid:
         raise RecipeError(f"{name} must be one of {', '.join(map(str, valid))}; got {value!r}")
     return value
+
+
+def at_least_zero(value: Any, name: str) -> None:
+    """Check a parameter that is a number, 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise RecipeError(f"{name} must be a number, 0 or more; got {value!r}")
 
 
 def _at(per_label: np.ndarray, labels: np.ndarray, outside: float) -> np.ndarray:
@@ -38,11 +46,19 @@ def _alone(singleton: str, values: np.ndarray) -> np.ndarray:
     return values if singleton == "raw" else np.where(np.isnan(values), np.nan, 0.0)
 
 
+def _deviation(count: np.ndarray, m2: np.ndarray, ddof: int) -> np.ndarray:
+    """Standard deviation of every label; 1 where it is 0 or undefined."""
+    variance = np.divide(m2, count - ddof, out=np.zeros(len(m2)), where=count > ddof)
+    return np.where(variance > 0, np.sqrt(variance), 1.0)
+
+
 @dataclass(frozen=True)
 class Raw:
     """No baseline: A = R."""
 
-    def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
+    compares: ClassVar[bool] = False
+
+    def __call__(self, values: np.ndarray, labels: None, n_labels: int, view: View) -> np.ndarray:
         return values
 
 
@@ -80,7 +96,8 @@ class MeanStd:
     """A = (R - mean(group)) / (std + eps).
 
     `scale` says whose standard deviation: "group" the group's own, "batch" that of all values of the
-    batch, "none" no scaling. A group with one member is scaled by 1 + eps when `scale="group"`.
+    batch, "none" no scaling. Where the deviation is 0 or undefined (a group of one) it is taken as 1, so a
+    value kept raw stays as it is and no difference of rounding is blown up.
     """
 
     ddof: int = 1
@@ -91,6 +108,8 @@ class MeanStd:
     def __post_init__(self) -> None:
         choice(self.singleton, ("raw", "zero"), "singleton")
         choice(self.scale, ("group", "batch", "none"), "scale")
+        at_least_zero(self.ddof, "ddof")
+        at_least_zero(self.eps, "eps")
 
     def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
         count, mean, m2 = label_moments(values, labels, n_labels)
@@ -100,16 +119,13 @@ class MeanStd:
             return centred
         if self.scale == "batch":
             count, mean, m2 = label_moments(values, np.where(labels >= 0, 0, -1), 1)
-        freedom = count - self.ddof
-        undefined = 1.0 if self.scale == "group" else 0.0  # a batch of one has no scale: leave it to eps
-        std = np.sqrt(np.divide(m2, freedom, out=np.full(len(m2), undefined), where=freedom > 0))
-        per_value = _at(std, labels, 1.0) if self.scale == "group" else std[0]
-        return centred / (per_value + self.eps)
+        std = _deviation(count, m2, self.ddof)
+        return centred / ((_at(std, labels, 1.0) if self.scale == "group" else std[0]) + self.eps)
 
 
 @dataclass(frozen=True)
 class LengthWeightedMean:
-    """A = R - sum(l R) / sum(l) over the group, l the rollout's number of chosen tokens.
+    """A = R - sum(l R) / sum(l) over the group, l the number of tokens the policy chose in the span.
 
     Reference: Hao et al., On-Policy RL with Optimal Reward Baseline, arXiv 2505.23585.
     """
@@ -129,17 +145,18 @@ class LengthWeightedMean:
 
 @dataclass(frozen=True)
 class Minus:
-    """A = R - b, b another rollout-level signal (the reward of a greedy rollout, say)."""
+    """A = R - b, b another signal at the same level (the reward of a greedy rollout, say)."""
 
     signal: str = "baseline"
+    compares: ClassVar[bool] = False
 
-    def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
+    def __call__(self, values: np.ndarray, labels: None, n_labels: int, view: View) -> np.ndarray:
         return values - view.signal(self.signal, view.level).values
 
 
 @dataclass(frozen=True)
 class NonzeroScale:
-    """A = alpha * (R - mean(group)), alpha = batch size / number of rewards that are not 0.
+    """A = alpha * (R - mean(group)), alpha = number of rewards / number of those that are not 0.
 
     Reference: Chu et al., GPG, arXiv 2504.02546.
     """
@@ -150,8 +167,8 @@ class NonzeroScale:
         choice(self.singleton, ("raw", "zero"), "singleton")
 
     def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
-        present = values[~np.isnan(values)]
-        alpha = len(present) / max(np.count_nonzero(present), 1)
+        present = values[~np.isnan(values) & (labels >= 0)]
+        alpha = len(present) / max(int(np.count_nonzero(present)), 1)
         return alpha * Mean(self.singleton)(values, labels, n_labels, view)
 
 
@@ -167,18 +184,21 @@ class TopGap:
     ddof: int = 1
     eps: float = 1e-6
 
+    def __post_init__(self) -> None:
+        at_least_zero(self.ddof, "ddof")
+        at_least_zero(self.eps, "eps")
+
     def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
         out = np.where(np.isnan(values), np.nan, 0.0)
         keep = np.flatnonzero(~np.isnan(values) & (labels >= 0))
         order = keep[np.lexsort((-values[keep], labels[keep]))]
         group, ranked = labels[order], values[order]
-        best = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]) if len(order) else [])
-        best = best[(best + 1 < len(order))]
-        best = best[group[np.minimum(best + 1, len(order) - 1)] == group[best]]
+        first = np.ones(len(order), bool)
+        first[1:] = group[1:] != group[:-1]
+        best = np.flatnonzero(first[:-1] & ~first[1:])  # the first of its group, with a second after it
         gap = ranked[best] - ranked[best + 1]
         if self.scale:
             count, _, m2 = label_moments(values, labels, n_labels)
-            variance = np.divide(m2, count - self.ddof, out=np.zeros(n_labels), where=count > self.ddof)
-            gap = gap / (np.sqrt(variance[group[best]]) + self.eps)
+            gap = gap / (_deviation(count, m2, self.ddof)[group[best]] + self.eps)
         out[order[best]] = gap
         return out

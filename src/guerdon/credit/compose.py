@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from guerdon.context import Context
 from guerdon.credit.backups import Backup, Own
-from guerdon.credit.baselines import Baseline, Raw
+from guerdon.credit.baselines import Baseline, Raw, at_least_zero
 from guerdon.credit.diagnostics import describe_level
 from guerdon.credit.groupings import Grouping, by
 from guerdon.credit.view import View
 from guerdon.data import kernels
+from guerdon.data.levels import bounds
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError, RecipeError
+
+
+class Part(NamedTuple):
+    """What one level contributes: its source, and fresh advantages on the source's spans."""
+
+    source: Signal
+    advantage: np.ndarray
+    labels: np.ndarray | None
+    n_labels: int
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class Level:
         source: name of the signal.
         span: level the values must be at; None takes the signal's own level.
         backup: carries values along the rollout.
-        group: which spans are compared.
+        group: which spans are compared, where the baseline compares any.
         baseline: how they are compared.
         weight: factor in the sum over levels.
     """
@@ -40,17 +50,23 @@ class Level:
     baseline: Baseline = field(default_factory=Raw)
     weight: float = 1.0
 
-    def values(self, rollouts: Rollouts, signals: Mapping[str, Signal], method: str) -> tuple[Signal, dict[str, Any]]:
-        """Advantages on this level's spans, and what to report about them."""
+    def part(self, rollouts: Rollouts, signals: Mapping[str, Signal], method: str) -> Part:
+        """Advantages on this level's spans.
+
+        Raises:
+            DataError: the source is missing, infinite somewhere, or does not fit the level.
+        """
         signal = View(rollouts, signals, "rollout", method).signal(self.source, self.span)
-        view = View(rollouts, signals, signal.level, method)
         if signal.level == "group":
             raise DataError(f"{method}: {self.source!r} is one value per group; spread it to rollouts first")
-        backed = self.backup(signal.values, view)
-        labels, n_labels = self.group(view)
-        advantage = self.baseline(backed, labels, n_labels, view)
-        report = describe_level(signal.values, advantage, labels, n_labels)
-        return Signal(advantage, signal.level, self.source), report
+        _refuse_infinite(signal, self.source, method)
+        view = View(rollouts, signals, signal.level, method)
+        compares = getattr(self.baseline, "compares", True)
+        labels, n_labels = self.group(view) if compares else (None, 0)
+        advantage = self.baseline(self.backup(signal.values, view), labels, n_labels, view)
+        if np.may_share_memory(advantage, signal.values):  # the caller's values: not ours to write to
+            advantage = advantage.copy()
+        return Part(signal, advantage, labels, n_labels)
 
 
 @dataclass(frozen=True)
@@ -60,8 +76,13 @@ class Whiten:
     ddof: int = 1
     eps: float = 1e-8
 
-    def __call__(self, values: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        return kernels.whiten(values, mask, self.ddof, self.eps)
+    def __post_init__(self) -> None:
+        at_least_zero(self.ddof, "ddof")
+        at_least_zero(self.eps, "eps")
+
+    def __call__(self, values: np.ndarray, mask: np.ndarray | None) -> None:
+        """Whiten float64 `values` in place; NaN enters no statistic and becomes 0."""
+        kernels.whiten(values, mask, self.ddof, self.eps, missing=0.0, out=values)
 
 
 @dataclass(frozen=True)
@@ -70,8 +91,8 @@ class Credit:
 
     A call takes `(rollouts, signals=None, ctx=None)`; signals default to those the rollouts carry. It
     returns a Signal at token level (at the finest level where there are no tokens). Tokens the policy
-    did not choose get 0. Where a value is missing its part of the advantage is 0, and counted in
-    `explain(...)[1]`.
+    did not choose get 0. A missing value adds nothing to the sum; a token to which no level adds anything
+    gets 0 and enters no whitening statistic. `explain` counts both.
 
     Attributes:
         levels: the sources.
@@ -93,34 +114,62 @@ class Credit:
     def __call__(
         self, rollouts: Rollouts, signals: Mapping[str, Signal] | None = None, ctx: Context | None = None
     ) -> Signal:
-        return self.explain(rollouts, signals, ctx)[0]
+        return self._mix(rollouts, self._parts(rollouts, signals))
 
     def explain(
         self, rollouts: Rollouts, signals: Mapping[str, Signal] | None = None, ctx: Context | None = None
     ) -> tuple[Signal, dict[str, dict[str, float]]]:
-        """Advantages and, per source, what happened on the way (see `diagnostics`)."""
+        """Advantages and, per source, what happened on the way (see `diagnostics`).
+
+        A source used by several levels is reported as `name`, `name.2` and so on.
+        """
+        parts = self._parts(rollouts, signals)
+        reports: dict[str, dict[str, float]] = {}
+        for i, (level, part) in enumerate(zip(self.levels, parts, strict=True)):
+            earlier = sum(other.source == level.source for other in self.levels[:i])
+            key = f"{level.source}.{earlier + 1}" if earlier else level.source
+            reports[key] = describe_level(part.source.values, part.advantage, part.labels, part.n_labels)
+        return self._mix(rollouts, parts), reports
+
+    def _parts(self, rollouts: Rollouts, signals: Mapping[str, Signal] | None) -> list[Part]:
         if len(rollouts) == 0:
             raise DataError(f"{self.name}: there are no rollouts to assign credit to")
-        signals = rollouts.signals if signals is None else signals
+        given = rollouts.signals if signals is None else signals
+        return [level.part(rollouts, given, self.name) for level in self.levels]
+
+    def _mix(self, rollouts: Rollouts, parts: Sequence[Part]) -> Signal:
         finest = rollouts.levels[0]
         total: np.ndarray | None = None
-        reports: dict[str, dict[str, float]] = {}
-        for level in self.levels:
-            advantage, reports[level.source] = level.values(rollouts, signals, self.name)
-            part = advantage.values if level.weight == 1.0 else advantage.values * level.weight
-            if self.whiten is None or len(self.levels) > 1:
-                part = _zero_missing(part)
-            part = rollouts.spread(Signal(part, advantage.level), to=finest).values
-            total = part if total is None else total + part
+        for level, part in zip(self.levels, parts, strict=True):
+            total = _add(rollouts, total, part, level.weight)
         assert total is not None
-        mask = View(rollouts, signals, finest, self.name).mask()
+        mask = View(rollouts, {}, finest, self.name).mask()
         if self.whiten is not None:
-            total = _zero_missing(self.whiten(total, mask))
-        elif mask is not None:
-            total = np.where(mask, total, 0.0)
-        return Signal(total, finest, "advantage"), reports
+            self.whiten(total, mask)
+        elif mask is not None or any(np.isnan(part.advantage).any() for part in parts):
+            kernels.settle(total, mask)
+        return Signal(total, finest, "advantage")
 
 
-def _zero_missing(values: np.ndarray) -> np.ndarray:
-    """NaN to 0; the sum tells cheaply that there is nothing to do."""
-    return np.where(np.isnan(values), 0.0, values) if np.isnan(values.sum()) else values
+def _add(rollouts: Rollouts, total: np.ndarray | None, part: Part, weight: float) -> np.ndarray:
+    """Spread a part to the finest level and add it to the total; uses up the part's own array."""
+    finest, level = rollouts.levels[0], part.source.level
+    if level == finest and total is None:
+        return part.advantage if weight == 1.0 else np.multiply(part.advantage, weight, out=part.advantage)
+    n = rollouts.count(finest)
+    inside = np.arange(n + 1) if level == finest else bounds(rollouts, finest, level)
+    first = total is None
+    total = np.empty(n) if total is None else total
+    kernels.segment_add(total, part.advantage, inside, weight, first)
+    return total
+
+
+def _refuse_infinite(signal: Signal, name: str, method: str) -> None:
+    """An infinite value would make every advantage of its group infinite or missing."""
+    with np.errstate(invalid="ignore"):
+        if np.isfinite(signal.values.sum()):  # one fast pass; only a doubtful sum is looked into
+            return
+    infinite = np.isinf(signal.values)
+    if infinite.any():
+        at = int(np.flatnonzero(infinite)[0])
+        raise DataError(f"{method}: the signal {name!r} is infinite at {signal.level} {at}; clip it first")

@@ -8,32 +8,41 @@ from guerdon.data.kernels import label_moments
 
 
 def describe_level(
-    values: np.ndarray, advantage: np.ndarray, labels: np.ndarray, n_labels: int
+    values: np.ndarray, advantage: np.ndarray, labels: np.ndarray | None, n_labels: int
 ) -> dict[str, float]:
     """Numbers about one level of a credit computation.
 
     Args:
         values: the source's values (spans,), NaN missing.
         advantage: what became of them (spans,).
-        labels, n_labels: the groups they were compared in.
+        labels, n_labels: the groups they were compared in; None where nothing was compared.
 
     Returns:
-        spans, missing (count), groups, group_size (mean), singletons (share of groups with one
-        member), uniform (share of larger groups whose members are all equal: no signal), and
-        abs_advantage (mean |A|).
+        spans, missing (values that are NaN), dropped (spans without an advantage: they count as 0),
+        abs_advantage (mean |A|); and where groups were compared: groups, group_size (mean), singletons
+        (share of groups with one member), uniform (share of larger groups whose members are all equal:
+        no signal).
     """
-    count, _, m2 = label_moments(values, labels, n_labels)
-    filled = count > 0
-    n_groups = int(filled.sum())
-    several = count > 1
-    size = np.abs(advantage)
-    present = ~np.isnan(size)
-    return {
+    compared = advantage if labels is None or labels.min(initial=0) >= 0 else advantage[labels >= 0]
+    present = ~np.isnan(compared)
+    assigned = int(np.count_nonzero(present))
+    size = np.abs(compared if assigned == len(compared) else compared[present])
+    report = {
         "spans": float(len(values)),
-        "missing": float(np.isnan(values).sum()),
+        "missing": float(np.count_nonzero(np.isnan(values))),
+        "dropped": float(len(compared) - assigned),
+        "abs_advantage": float(size.mean()) if assigned else 0.0,
+    }
+    return report if labels is None else report | _describe_groups(values, labels, n_labels)
+
+
+def _describe_groups(values: np.ndarray, labels: np.ndarray, n_labels: int) -> dict[str, float]:
+    count, _, m2 = label_moments(values, labels, n_labels)
+    filled, several = count > 0, count > 1
+    n_groups = int(filled.sum())
+    return {
         "groups": float(n_groups),
         "group_size": float(count[filled].mean()) if n_groups else 0.0,
         "singletons": float((count == 1).sum() / n_groups) if n_groups else 0.0,
         "uniform": float((m2[several] == 0).mean()) if several.any() else 0.0,
-        "abs_advantage": float(size[present].mean()) if present.any() else 0.0,
     }

@@ -19,12 +19,12 @@ class Grouping:
     keys: tuple[str, ...]
 
     def __call__(self, view: View) -> tuple[np.ndarray, int]:
-        """Labels int64 (spans of the level,) and their number; tokens the policy did not choose get -1."""
+        """Labels int64 (spans of the level,) and their number; what the policy did not write gets -1."""
         labels, n_labels = np.zeros(len_of(view), np.int64), 1
         for key in self.keys:
             labels, n_labels = _combine(labels, n_labels, _key(view, key))
-        mask = view.mask()
-        return (labels if mask is None else np.where(mask, labels, -1)), n_labels
+        compared = view.compared()
+        return (labels if compared is None else np.where(compared, labels, -1)), n_labels
 
 
 def by(*keys: str) -> Grouping:
@@ -35,8 +35,10 @@ def by(*keys: str) -> Grouping:
             step), "index" (position of the span in its rollout), "node" (tree node), "batch" (all).
 
     Raises:
-        RecipeError: an unknown key.
+        RecipeError: an unknown key, or none.
     """
+    if not keys:
+        raise RecipeError(f"a grouping needs at least one key (valid: {', '.join(KEYS)})")
     for key in keys:
         if key not in KEYS:
             raise RecipeError(f"unknown group key {key!r} (valid: {', '.join(KEYS)})")
@@ -78,5 +80,3 @@ def _combine(labels: np.ndarray, n_labels: int, key: np.ndarray) -> tuple[np.nda
     pair = labels * len(distinct) + dense.reshape(-1)
     found, out = np.unique(pair, return_inverse=True)
     return out.reshape(-1).astype(np.int64), len(found)
-
-

@@ -25,8 +25,6 @@ from guerdon.credit.groupings import by
 from guerdon.errors import RecipeError
 from guerdon.registry import check_parameters, nearest
 
-_BATCH = by("batch")
-
 
 def _outcome(baseline: Any, name: str, whiten: Whiten | None = None) -> Credit:
     return Credit([Level("outcome", span="rollout", baseline=baseline)], whiten=whiten, name=name)
@@ -75,7 +73,7 @@ def reinforce_pp(gamma: float = 1.0, eps: float = 1e-8) -> Credit:
 
     Reference: Hu, REINFORCE++, arXiv 2501.03262.
     """
-    level = Level("reward", span="token", backup=RewardToGo(gamma), group=_BATCH)
+    level = Level("reward", span="token", backup=RewardToGo(gamma))
     return Credit([level], whiten=Whiten(eps=eps), name="reinforce_pp")
 
 
@@ -94,7 +92,7 @@ def gae(gamma: float = 1.0, lam: float = 1.0, eps: float = 1e-8, whiten: bool = 
 
     Reference: Schulman et al., arXiv 1506.02438.
     """
-    level = Level("reward", span="token", backup=GAE(gamma, lam), group=_BATCH)
+    level = Level("reward", span="token", backup=GAE(gamma, lam))
     return Credit([level], whiten=Whiten(eps=eps) if whiten else None, name="gae")
 
 
@@ -136,7 +134,11 @@ def pass_at_k(scale: str = "group", eps: float = 1e-6, ddof: int = 1) -> Credit:
 
 
 def outcome_and_steps(
-    weight: float = 1.0, scale: str = "group", eps: float = 1e-6, steps: str = "steps", pool: Sequence[str] = ("prompt",)
+    weight: float = 1.0,
+    scale: str = "group",
+    eps: float = 1e-6,
+    steps: str = "steps",
+    pool: Sequence[str] = ("prompt",),
 ) -> Credit:
     """Group-relative outcome on every token plus group-relative step scores on the step's own tokens.
 
@@ -182,7 +184,7 @@ def levels(levels: Sequence[Mapping[str, Any]], whiten: bool = False) -> Credit:
     Raises:
         RecipeError: an unknown field or name.
     """
-    built = [_level(spec, f"levels[{i}]") for i, spec in enumerate(levels)]
+    built = [_level(spec, f"levels.{i}") for i, spec in enumerate(levels)]
     return Credit(built, whiten=Whiten() if whiten else None, name="levels")
 
 

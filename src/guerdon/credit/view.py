@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from guerdon.data.kernels import segment_reduce
+from guerdon.data.levels import span_lengths
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError
@@ -41,12 +41,22 @@ class View:
             return None
         return rollouts.acted.values
 
+    def compared(self) -> np.ndarray | None:
+        """Which spans enter group statistics, bool (spans,); None: all of them.
+
+        Tokens and partition spans that an environment wrote do not; a rollout always does.
+        """
+        if self.level in ("token", "rollout") or self.rollouts.all_acted:
+            return self.mask()
+        return self.acted_counts() > 0
+
     def acted_counts(self) -> np.ndarray:
-        """Tokens the policy chose in every rollout (length where there are no tokens), float64 (N,)."""
+        """Tokens the policy chose in every span (characters where there are no tokens), float64 (spans,)."""
         rollouts = self.rollouts
         if rollouts.acted is None or rollouts.all_acted:
-            return rollouts.lengths.astype(np.float64)
-        return segment_reduce(rollouts.acted.values.astype(np.float64), rollouts.acted.offsets, "sum")
+            return span_lengths(rollouts, self.level).astype(np.float64)
+        acted = Signal(rollouts.acted.values, "token", "acted")
+        return rollouts.reduce(acted, to=self.level).values
 
     def signal(self, name: str, level: str | None = None) -> Signal:
         """The signal called `name`, at `level` where one is required.
@@ -59,6 +69,8 @@ class View:
             at = f" at level {level!r}" if level else ""
             raise DataError(f"{self.method} needs the signal {name!r}{at}; these rollouts carry: {have}")
         signal = self.signals[name]
+        if not isinstance(signal, Signal):
+            raise DataError(f"{self.method}: {name!r} must be a Signal, not {type(signal).__name__}")
         if level is not None and signal.level != level:
             raise DataError(f"{self.method} needs {name!r} at level {level!r}, but it is at {signal.level!r}")
         self.rollouts.check_signal(signal, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,38 @@ if TYPE_CHECKING:
     from guerdon.data.rollouts import Rollouts
 
 _PER_TOKEN = ("acted", "logprobs", "ref_logprobs", "entropy", "values", "advantages")
+
+
+def integers(column: Any, name: str) -> np.ndarray:
+    """A flat int64 column.
+
+    Raises:
+        DataError: entries that are no whole numbers of 64 bits.
+    """
+    try:
+        array = np.asarray(column)
+        exact = array.astype(np.int64) if array.dtype.kind in "iub" or array.size == 0 else None
+        if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.trunc(array)).all():
+            exact = array.astype(np.int64)
+    except (TypeError, ValueError, OverflowError):
+        exact = None
+    if exact is None or exact.ndim != 1:
+        raise DataError(f"column {name!r} must be one flat array of 64-bit integers (number its names first)")
+    return exact
+
+
+def ragged(column: Any, name: str) -> Ragged:
+    """A ragged column; DataError where it is something else."""
+    if not isinstance(column, Ragged):
+        raise DataError(f"{name} must be Ragged, not {type(column).__name__}; see Ragged.from_lists")
+    return column
+
+
+def entries(column: Any, name: str) -> list[Any]:
+    """A column with one entry per rollout; DataError for a lone text."""
+    if isinstance(column, str):
+        raise DataError(f"column {name!r} must be a list with one entry per rollout, not one text")
+    return list(column)
 
 
 def check_rollouts(rollouts: Rollouts) -> None:
@@ -88,8 +120,9 @@ def check_ends(name: str, ends: Ragged, lengths: np.ndarray, unit: str) -> None:
     bad[filled] |= values[offsets[1:][filled] - 1] != lengths[filled]
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        shown = ends[row].tolist()
+        given, length = ends[row].tolist(), int(lengths[row])
+        shown = given if len(given) <= 12 else [*given[:12], "..."]
         raise DataError(
-            f"row {row}: {name} offsets {shown if len(shown) <= 12 else [*shown[:12], '...']} do not partition "
-            f"its {int(lengths[row])} {unit}; expected end offsets that rise strictly up to {int(lengths[row])}"
+            f"row {row}: {name} offsets {shown} do not partition its {length} {unit}; "
+            f"expected end offsets that rise strictly up to {length}"
         )

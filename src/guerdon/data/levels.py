@@ -22,7 +22,13 @@ def order_partitions(partitions: Mapping[str, Ragged]) -> list[tuple[str, Ragged
         if name in ("token", "rollout", "group"):
             raise DataError(f"a partition cannot be named {name!r}: that level exists already")
     rank = {"step": 0, "turn": 2}
-    return sorted(partitions.items(), key=lambda item: (-item[1].total, rank.get(item[0], 1), item[0]))
+    ordered = sorted(partitions.items(), key=lambda item: (-item[1].total, rank.get(item[0], 1), item[0]))
+    names = [name for name, _ in ordered]
+    if {"step", "turn"} <= set(names):  # a turn is never finer than a step: let the checks say where it is
+        step, turn = names.index("step"), names.index("turn")
+        if turn < step:
+            ordered[step], ordered[turn] = ordered[turn], ordered[step]
+    return ordered
 
 
 def bounds(rollouts: Rollouts, fine: str, coarse: str) -> np.ndarray:
@@ -35,13 +41,26 @@ def bounds(rollouts: Rollouts, fine: str, coarse: str) -> np.ndarray:
     for level in (fine, coarse):
         if level not in known:
             raise DataError(f"these rollouts have no {level!r} spans (levels: {', '.join(known)})")
-    if known.index(coarse) < known.index(fine):
+    if known.index(coarse) < known.index(fine) and not _coincide(rollouts, fine, coarse):
         raise DataError(f"{coarse!r} is not coarser than {fine!r} (from fine to coarse: {', '.join(known)})")
     if coarse == "rollout":
         return rollouts.offsets(fine)
     ends = _unit_ends(rollouts, coarse)
     inside = ends if fine == "token" else np.searchsorted(_unit_ends(rollouts, fine), ends) + 1
     return np.concatenate([np.zeros(1, np.int64), inside])
+
+
+def _coincide(rollouts: Rollouts, a: str, b: str) -> bool:
+    """Two partitions with equally many spans are the same, whatever order their names came in."""
+    mine = rollouts.partitions
+    return a in mine and b in mine and mine[a].total == mine[b].total
+
+
+def span_lengths(rollouts: Rollouts, level: str) -> np.ndarray:
+    """Tokens (characters where there are none) in every span of `level`, int64."""
+    if level == "token":
+        return np.ones(rollouts.count("token"), np.int64)
+    return rollouts.lengths if level == "rollout" else np.diff(_unit_ends(rollouts, level), prepend=0)
 
 
 def _unit_ends(rollouts: Rollouts, level: str) -> np.ndarray:
@@ -57,25 +76,15 @@ def reduce(rollouts: Rollouts, signal: Signal, to: str, how: str, skip_missing: 
 
     if to == signal.level:
         return signal
-    if to == "group":
-        per_row = reduce(rollouts, signal, "rollout", how, skip_missing)
+    if to != "group":
+        values, offsets = signal.values, bounds(rollouts, signal.level, to)
+    else:  # rollouts of a group side by side: its parts are then consecutive
         labels, n_groups = rollouts.groups()
         order = np.argsort(labels, kind="stable")
-        values = per_row.values[order]
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=n_groups))])
-        if how == "mean":  # a mean over a group weighs its finest parts equally, like every other mean here
-            return _group_mean(rollouts, signal, skip_missing)
-    else:
-        values, offsets = signal.values, bounds(rollouts, signal.level, to)
+        parts = Ragged(signal.values, rollouts.offsets(signal.level)).select(order)
+        ends = np.cumsum(np.bincount(labels, minlength=n_groups))
+        values, offsets = parts.values, parts.offsets[np.concatenate([np.zeros(1, np.int64), ends])]
     return Signal(segment_reduce(values, offsets, how, skip_missing), to, signal.name)
-
-
-def _group_mean(rollouts: Rollouts, signal: Signal, skip_missing: bool) -> Signal:
-    ones = signal.with_values(np.where(np.isnan(signal.values), np.nan, 1.0))
-    total = reduce(rollouts, signal, "group", "sum", skip_missing).values
-    count = reduce(rollouts, ones, "group", "sum", skip_missing).values
-    mean = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-    return Signal(mean, "group", signal.name)
 
 
 def spread(rollouts: Rollouts, signal: Signal, to: str, how: str) -> Signal:
@@ -104,7 +113,8 @@ def concat(parts: list[Rollouts]) -> Rollouts:
             continue
         if column.name == "partitions":
             new[column.name] = {
-                name: Ragged.concat([value[name] for value in values]) for name in _shared(values, "partition")
+                name: Ragged.concat([value[name] for value in values])
+                for name in _shared(values, "partition")
             }
         elif any(value is None for value in values):
             _refuse_partial(column.name, values)
@@ -130,7 +140,9 @@ def _shared(mappings: list[Mapping[str, Any]], what: str) -> list[str]:
     for i, mapping in enumerate(mappings):
         missing = set(mappings[0]) ^ set(mapping)
         if missing:
-            raise DataError(f"{what} {sorted(missing)[0]!r} is not in every part (part {i} differs from part 0)")
+            raise DataError(
+                f"{what} {sorted(missing)[0]!r} is not in every part (part {i} differs from part 0)"
+            )
     return list(mappings[0])
 
 
@@ -143,8 +155,14 @@ def _concat_signal(name: str, parts: list[Rollouts], whole: Rollouts) -> Signal:
         return Signal(np.concatenate([signal.values for signal in signals]), level, signals[0].name)
     values = np.full(whole.count("group"), np.nan)
     distinct = np.unique(whole.group)
-    for part, signal in zip(parts, signals, strict=True):
-        values[np.searchsorted(distinct, np.unique(part.group))] = signal.values
+    for i, (part, signal) in enumerate(zip(parts, signals, strict=True)):
+        groups = np.unique(part.group)
+        at = np.searchsorted(distinct, groups)
+        clash = ~np.isnan(values[at]) & ~np.isnan(signal.values) & (values[at] != signal.values)
+        if clash.any():
+            group = int(groups[clash][0])
+            raise DataError(f"signal {name!r}: group {group} has another value in part {i} than before it")
+        values[at] = np.where(np.isnan(signal.values), values[at], signal.values)
     return Signal(values, level, signals[0].name)
 
 
@@ -156,4 +174,9 @@ def same(a: Any, b: Any) -> bool:
         return (a.level, a.name) == (b.level, b.name) and same(a.values, b.values)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    return type(a) is type(b) and bool(a == b)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return False
+    both_missing = isinstance(a, float) and isinstance(b, float) and a != a and b != b
+    return both_missing or bool(a == b)

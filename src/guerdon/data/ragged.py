@@ -6,6 +6,7 @@ Enters: lists, padded arrays, flat arrays with lengths. Leaves: views, padded ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,9 @@ class Ragged:
         if values.ndim != 1 or offsets.ndim != 1 or len(offsets) == 0:
             raise DataError("Ragged needs flat values (total,) and offsets (N+1,)")
         if offsets[0] != 0 or offsets[-1] != len(values):
-            raise DataError(f"Ragged offsets run {offsets[0]}..{offsets[-1]} but there are {len(values)} values")
+            raise DataError(
+                f"Ragged offsets run {offsets[0]}..{offsets[-1]} but there are {len(values)} values"
+            )
         if np.any(np.diff(offsets) < 0):
             row = int(np.flatnonzero(np.diff(offsets) < 0)[0])
             raise DataError(f"Ragged offsets decrease at row {row}")
@@ -41,10 +44,14 @@ class Ragged:
 
     @classmethod
     def from_lists(cls, rows: Iterable[Sequence[Any] | np.ndarray], dtype: Any = None) -> Ragged:
-        """Build from one sequence per row."""
+        """Build from one sequence per row.
+
+        Raises:
+            DataError: an entry that `dtype` cannot hold; the row is named.
+        """
         rows = list(rows)
         lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
-        arrays = [np.asarray(row, dtype=dtype) for row in rows if len(row)]
+        arrays = [_row_array(i, row, dtype) for i, row in enumerate(rows) if len(row)]
         values = np.concatenate(arrays) if arrays else np.empty(0, dtype=dtype or np.float64)
         return cls.from_lengths(values, lengths)
 
@@ -57,10 +64,22 @@ class Ragged:
 
     @classmethod
     def from_padded(cls, array: np.ndarray, mask_or_lengths: np.ndarray) -> Ragged:
-        """Strip padding from (N, T): a boolean mask (N, T) of what to keep, or the lengths (N,) of right padding."""
+        """Strip padding from (N, T).
+
+        Args:
+            array: padded values.
+            mask_or_lengths: what to keep, boolean (N, T), or the row lengths (N,) where padding is right.
+
+        Raises:
+            DataError: a mask or lengths that do not fit the array.
+        """
         array = np.asarray(array)
         keep = np.asarray(mask_or_lengths)
+        if array.ndim != 2:
+            raise DataError(f"a padded array has the shape (rows, width), got {array.shape}")
         if keep.ndim == 1:
+            if len(keep) and (keep.min() < 0 or keep.max() > array.shape[1]):
+                raise DataError(f"lengths {keep.min()}..{keep.max()} do not fit the width {array.shape[1]}")
             keep = np.arange(array.shape[1])[None, :] < keep[:, None]
         if keep.shape != array.shape:
             raise DataError(f"mask of shape {keep.shape} does not fit the padded array {array.shape}")
@@ -68,8 +87,16 @@ class Ragged:
         return cls.from_lengths(array[keep], keep.sum(axis=1))
 
     def to_padded(self, fill: Any = 0, width: int | None = None) -> np.ndarray:
-        """Right-padded copy (N, max length or `width`)."""
-        width = int(self.lengths.max(initial=0)) if width is None else width
+        """Right-padded copy (N, max length or `width`).
+
+        Raises:
+            DataError: a row longer than `width`.
+        """
+        longest = int(self.lengths.max(initial=0))
+        width = longest if width is None else width
+        if longest > width:
+            row = int(self.lengths.argmax())
+            raise DataError(f"row {row} has {longest} values and does not fit into {width} columns")
         keep = np.arange(width)[None, :] < self.lengths[:, None]
         out = np.full((len(self), width), fill, dtype=self.values.dtype)
         out[keep] = self.values
@@ -141,17 +168,27 @@ class Ragged:
         """One Python list per row."""
         flat = self.values.tolist()
         bounds = self.offsets.tolist()
-        return [flat[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [flat[a:b] for a, b in pairwise(bounds)]
 
 
 def row_index(rows: Sequence[int] | np.ndarray, n: int) -> np.ndarray:
     """Row selection as int64 indices in [0, n); accepts a boolean mask (n,) or (negative) indices."""
     index = np.asarray(rows)
     if index.dtype == bool:
-        if len(index) != n:
-            raise DataError(f"a row mask of length {len(index)} does not fit {n} rows")
+        if index.shape != (n,):
+            raise DataError(f"a row mask of shape {index.shape} does not fit {n} rows")
         return np.flatnonzero(index).astype(np.int64)
+    if index.size and index.dtype.kind not in "iu":
+        raise DataError(f"rows are selected by integers or a boolean mask, not by {index.dtype} values")
     index = index.astype(np.int64).reshape(-1)
-    if len(index) and (index.min() < -n or index.max() >= n):
-        raise DataError(f"row {int(index.max())} selected from {n} rows")
+    outside = (index < -n) | (index >= n)
+    if outside.any():
+        raise DataError(f"row {int(index[outside][0])} selected from {n} rows")
     return np.where(index < 0, index + n, index)
+
+
+def _row_array(row: int, entries: Any, dtype: Any) -> np.ndarray:
+    try:
+        return np.asarray(entries, dtype=dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"row {row}: {error}") from error

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from guerdon.data import checks
 from guerdon.data import levels as lv
-from guerdon.data.checks import check_rollouts
 from guerdon.data.ragged import Ragged, row_index
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError
@@ -81,26 +81,29 @@ class Rollouts:
     def __post_init__(self) -> None:
         if self.tokens is None and self.completion is None:
             raise DataError("rollouts need `completion` or `tokens`; both are missing")
-        n = len(self.tokens) if self.tokens is not None else len(self.completion or [])
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
-        put("group", np.arange(n) if self.group is None else np.asarray(self.group).astype(np.int64))
-        put("truncated", np.zeros(n, bool) if self.truncated is None else np.asarray(self.truncated, bool))
         for name in ROW_COLUMNS:
             column = getattr(self, name)
-            put(name, None if column is None else list(column))
+            put(name, None if column is None else checks.entries(column, name))
         for name, dtype in TOKEN_COLUMNS.items():
             column = getattr(self, name)
             if column is not None:
-                put(name, Ragged(column.values.astype(dtype, copy=False), column.offsets))
+                put(name, _typed(checks.ragged(column, f"column {name!r}"), dtype))
+        n = len(self.tokens if self.tokens is not None else self.completion or [])
+        put("group", np.arange(n) if self.group is None else checks.integers(self.group, "group"))
+        cut = np.zeros(n) if self.truncated is None else np.atleast_1d(self.truncated)
+        put("truncated", cut.astype(bool))
         if self.acted is None and self.tokens is not None:
             put("acted", self.tokens.with_values(np.ones(self.tokens.total, bool)))
+        for name, ends in self.partitions.items():
+            checks.ragged(ends, f"partition {name!r}")
         ordered = lv.order_partitions(self.partitions)
-        put("partitions", {k: Ragged(v.values.astype(np.int64, copy=False), v.offsets) for k, v in ordered})
+        put("partitions", {name: _typed(ends, np.int64) for name, ends in ordered})
         for name in STEP_COLUMNS:
             column = getattr(self, name)
-            put(name, None if column is None else np.asarray(column, dtype=np.int64))
+            put(name, None if column is None else checks.integers(column, name))
         put("signals", dict(self.signals))
-        check_rollouts(self)
+        checks.check_rollouts(self)
 
     # -- size and levels ---------------------------------------------------------------------------
 
@@ -149,13 +152,21 @@ class Rollouts:
         return labels.astype(np.int64).reshape(-1), len(distinct)
 
     def text(self, row: int) -> str:
-        """Completion of one rollout as text; messages are joined by newlines."""
+        """Completion of one rollout as text; messages (and the text parts in one) are joined by newlines.
+
+        Raises:
+            DataError: there is no text, or the completion is neither text nor messages.
+        """
         if self.completion is None:
             raise DataError("these rollouts have tokens only; decode them with a tokenizer first")
         completion = self.completion[row]
         if isinstance(completion, str):
             return completion
-        return "\n".join(str(message.get("content") or "") for message in completion)
+        try:
+            return "\n".join(_content(message.get("content")) for message in completion)
+        except (AttributeError, TypeError):
+            kind = type(completion).__name__
+            raise DataError(f"row {row}: completion must be text or chat messages, got {kind}") from None
 
     # -- moving signals between levels ---------------------------------------------------------------
 
@@ -192,6 +203,8 @@ class Rollouts:
 
     def check_signal(self, signal: Signal, name: str | None = None) -> None:
         """Raise DataError where a signal's length disagrees with the spans of its level."""
+        if not isinstance(signal, Signal):
+            raise DataError(f"signal {name!r} must be a Signal(values, level), not {type(signal).__name__}")
         expected = self.count(signal.level)
         if len(signal) != expected:
             raise DataError(
@@ -209,7 +222,13 @@ class Rollouts:
         return replace(self, **columns)
 
     def with_signal(self, signal: Signal) -> Rollouts:
-        """Copy that carries `signal` under its name."""
+        """Copy that carries `signal` under its name.
+
+        Raises:
+            DataError: it has no name.
+        """
+        if not signal.name:
+            raise DataError("a signal is carried under its name, and this one has none; see Signal.renamed")
         return self.replace(signals={signal.name: signal})
 
     def select(self, rows: Sequence[int] | np.ndarray) -> Rollouts:
@@ -219,24 +238,24 @@ class Rollouts:
         for name in ROW_COLUMNS:
             column = getattr(self, name)
             new[name] = None if column is None else [column[i] for i in index]
-        for name in TOKEN_COLUMNS:
-            column = getattr(self, name)
-            new[name] = None if column is None else column.select(index)
+        at = {level: self._span_positions(level, index) for level in self.levels}
+        if self.tokens is not None:
+            tokens = Ragged.from_lengths(self.tokens.values[at["token"]], self.tokens.lengths[index])
+            for name in TOKEN_COLUMNS:
+                column = getattr(self, name)
+                new[name] = None if column is None else tokens.with_values(column.values[at["token"]])
         new["partitions"] = {name: ends.select(index) for name, ends in self.partitions.items()}
         for name in STEP_COLUMNS:
             column = getattr(self, name)
-            new[name] = None if column is None else column[self._span_positions("step", index)]
-        new["signals"] = {
-            name: signal.with_values(signal.values[self._span_positions(signal.level, index)])
-            for name, signal in self.signals.items()
-        }
+            new[name] = None if column is None else column[at["step"]]
+        new["signals"] = {name: s.with_values(s.values[at[s.level]]) for name, s in self.signals.items()}
         return Rollouts(**new)
 
     def _span_positions(self, level: str, rows: np.ndarray) -> np.ndarray:
         if level == "group":
             return np.unique(self.groups()[0][rows])
         offsets = self.offsets(level)
-        return Ragged(np.empty(offsets[-1], np.int8), offsets).positions(rows)
+        return rows if level == "rollout" else Ragged(np.empty(offsets[-1], np.int8), offsets).positions(rows)
 
     @staticmethod
     def concat(parts: Sequence[Rollouts]) -> Rollouts:
@@ -249,7 +268,7 @@ class Rollouts:
 
     def validate(self) -> Rollouts:
         """Check every column against every other (done on construction too); returns self."""
-        check_rollouts(self)
+        checks.check_rollouts(self)
         return self
 
     def __eq__(self, other: object) -> bool:
@@ -264,3 +283,14 @@ class Rollouts:
         counts = ", ".join(f"{self.count(level)} {level}s" for level in self.levels[:-2])
         carried = ", ".join(self.signals) or "none"
         return f"Rollouts({len(self)} in {n_groups} groups; {counts or 'text'}; signals: {carried})"
+
+
+def _typed(column: Ragged, dtype: Any) -> Ragged:
+    return Ragged(column.values.astype(dtype, copy=False), column.offsets)
+
+
+def _content(content: Any) -> str:
+    """Text of one message: a string, or a list of parts of which some hold text."""
+    if isinstance(content, list):
+        return "\n".join(part if isinstance(part, str) else part.get("text") or "" for part in content)
+    return str(content or "")

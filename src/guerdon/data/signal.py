@@ -21,6 +21,9 @@ class Signal:
         level: "token", "step", "turn", another partition's name, "rollout" or "group".
         name: what the values are ("outcome", "prm", ...).
         causes: position -> why the value there is missing, where that is known.
+
+    Raises:
+        DataError: values that are not one flat array of numbers.
     """
 
     values: np.ndarray
@@ -29,7 +32,10 @@ class Signal:
     causes: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.values, dtype=np.float64)
+        try:
+            values = np.asarray(self.values, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"signal {self.name!r} must hold numbers, NaN where missing: {error}") from error
         if values.ndim != 1:
             raise DataError(f"signal {self.name!r} must be one flat array, got shape {values.shape}")
         object.__setattr__(self, "values", values)

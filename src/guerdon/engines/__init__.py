@@ -14,8 +14,6 @@ _NAMES = {
     "TokenStats": "protocol",
     "Tokenizer": "protocol",
     "export_checkpoint": "export",
-    "rollouts_from_text": "supervised",
-    "supervised_loss": "supervised",
 }
 
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from guerdon.engines.hf import HFEngine
     from guerdon.engines.lab import LabEngine
     from guerdon.engines.protocol import Engine, Sampling, Tokenizer, TokenStats
-    from guerdon.engines.supervised import rollouts_from_text, supervised_loss
     from guerdon.engines.tokenizer import ByteTokenizer
 
 __all__ = [
@@ -35,8 +32,6 @@ __all__ = [
     "TokenStats",
     "Tokenizer",
     "export_checkpoint",
-    "rollouts_from_text",
-    "supervised_loss",
 ]
 
 

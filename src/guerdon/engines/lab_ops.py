@@ -46,33 +46,29 @@ class SwiGLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, fused: torch.Tensor) -> torch.Tensor:
         gate, up = fused.chunk(2, dim=-1)
-        sigmoid = torch.sigmoid(gate)
-        ctx.save_for_backward(fused, sigmoid)
-        return (gate * sigmoid).mul_(up)
+        ctx.save_for_backward(fused)
+        return F.silu(gate).mul_(up)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
-        fused, sigmoid = ctx.saved_tensors
+        (fused,) = ctx.saved_tensors
         gate, up = fused.chunk(2, dim=-1)
         out = torch.empty_like(fused)
         grad_gate, grad_up = out.chunk(2, dim=-1)
-        scaled = grad * sigmoid
-        torch.mul(scaled, gate, out=grad_up)
-        # silu'(g) = s (1 + g (1 - s)) = s (1 + g - g s)
-        torch.addcmul(gate, gate, sigmoid, value=-1, out=grad_gate)
-        grad_gate.add_(1).mul_(up).mul_(scaled)
+        torch.mul(grad, F.silu(gate), out=grad_up)
+        torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
         return out
 
 
 class Rotary(torch.autograd.Function):
-    """Rotate the first `heads` heads of x (N, heads', D) in place by per-token angles.
+    """Rotate the first `heads` heads of x (N, heads' * D) in place by per-token angles.
 
     Pairs (2i, 2i+1) are one complex number multiplied by e^{i angle}: one pass over memory. The weights
     are stored accordingly and are reordered to Hugging Face's half-rotation layout on export.
 
     Args:
-        x: (N, heads', D) float32 or lower.
+        x: (N, heads' * D) float32 or lower, not a view: autograd would copy it.
         phase: complex64 (N, D / 2), e^{i angle} of every token.
         heads: how many of the leading heads turn (queries and keys, not values).
 
@@ -83,17 +79,19 @@ class Rotary(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, phase: torch.Tensor, heads: int) -> torch.Tensor:
         ctx.mark_dirty(x)
         ctx.heads, ctx.phase = heads, phase
-        return rotate_(x, phase, heads)
+        rotate_(x, phase, heads)
+        return x
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        # the gradient is a fresh tensor of PackedAttention's, nobody else reads it
         return rotate_(grad.contiguous(), ctx.phase.conj(), ctx.heads), None, None
 
 
 def rotate_(x: torch.Tensor, phase: torch.Tensor, heads: int) -> torch.Tensor:
     """In-place rotation of the leading heads; see Rotary."""
-    turning = x[:, :heads].unflatten(-1, (-1, 2))
+    turning = x[:, : 2 * heads * phase.shape[1]].unflatten(-1, (heads, -1, 2))
     if x.dtype == torch.float32:
         torch.view_as_complex(turning).mul_(phase.unsqueeze(1))
     else:
@@ -116,3 +114,8 @@ def swiglu(fused: torch.Tensor) -> torch.Tensor:
         return SwiGLU.apply(fused)  # type: ignore[no-any-return]
     gate, up = fused.chunk(2, dim=-1)
     return F.silu(gate).mul_(up)
+
+
+def add_linear(x: torch.Tensor, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """x + inputs W^T; on a CPU in one call. Elsewhere x keeps its float32 under autocast."""
+    return torch.addmm(x, inputs, weight.t()) if x.is_cpu else x + F.linear(inputs, weight)

@@ -136,7 +136,11 @@ class Engine(Protocol):
         micro_rollouts: int | None = None,
         max_grad_norm: float = 1.0,
         lr: float | None = None,
+        temperature: float = 1.0,
+        entropy: bool = True,
     ) -> dict[str, float]: ...
+
+    def rollouts_from_text(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Rollouts: ...
 
     def hidden(self, rollouts: Rollouts, layer: int = -1) -> np.ndarray: ...
 

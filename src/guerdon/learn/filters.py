@@ -56,7 +56,7 @@ def _rollout_values(rollouts: Rollouts, source: str) -> np.ndarray:
 
 def build_filters(section: Sequence[Mapping[str, Any]]) -> list[Filter]:
     """The recipe's filters, in order."""
-    return [build("filter", spec, f"filters[{i}]") for i, spec in enumerate(section)]
+    return [build("filter", spec, f"filters.{i}") for i, spec in enumerate(section)]
 
 
 def select(rollouts: Rollouts, filters: Sequence[Filter]) -> Rollouts:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from guerdon.context import Context
+from guerdon.data.io import write
 from guerdon.data.rollouts import Rollouts
 from guerdon.engines.protocol import Sampling
 from guerdon.errors import RecipeError, TrainingError
@@ -46,6 +47,7 @@ class Training:
     credit: Any
     objective: Any
     reference: Any = None
+    batch: Rollouts | None = None
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
 
     @classmethod
@@ -57,7 +59,8 @@ class Training:
         """
         task = build("task", recipe.task, "task")
         if engine is None:
-            engine = build("engine", recipe.engine, "engine", device=recipe.device, seed=recipe.seed)
+            optim = {"lr": recipe.optim.lr, "betas": recipe.optim.betas, "weight_decay": recipe.optim.weight_decay}
+            engine = build("engine", recipe.engine, "engine", device=recipe.device, seed=recipe.seed, **optim)
         objective = build("objective", recipe.objective, "objective")
         return cls(
             recipe=recipe,
@@ -71,8 +74,8 @@ class Training:
             reference=engine.clone() if objective.kl.coef else None,
         )
 
-    def step(self, step: int) -> tuple[Rollouts, dict[str, float], dict[str, float]]:
-        """One update. Returns the rollouts with signals and advantages, metrics, and seconds per phase."""
+    def step(self, step: int) -> tuple[dict[str, float], dict[str, float]]:
+        """One update. Returns metrics and seconds per phase; leaves what was learnt from in `batch`."""
         recipe, clock = self.recipe, _Clock()
         ctx = Context(
             progress=step / recipe.steps,
@@ -94,7 +97,7 @@ class Training:
         clock.lap("sample")
 
         if self.reference is not None:
-            rollouts = rollouts.replace(ref_logprobs=self.reference.logprobs(rollouts, sampler.temperature))
+            rollouts = rollouts.replace(ref_logprobs=self.reference.logprobs(rollouts, limits.scoring_temperature))
         rollouts = signals.score(rollouts, self.rewards, ctx)
         clock.lap("score")
 
@@ -105,11 +108,12 @@ class Training:
         learnt = filters.select(rollouts, self.filters)
         metrics["rollout/kept"] = len(learnt) / len(rollouts)
         if len(learnt) == 0:  # every group was filtered out: nothing to learn from this batch
-            return rollouts, metrics, clock.laps
+            self.batch = rollouts
+            return metrics, clock.laps
         advantage, diagnostics = self.credit.explain(learnt, learnt.signals, ctx)
         for source, numbers in diagnostics.items():
             metrics |= {f"credit/{source}/{key}": value for key, value in numbers.items()}
-        learnt = signals.keep_advantage(learnt, advantage)
+        self.batch = learnt = signals.keep_advantage(learnt, advantage)
         clock.lap("credit")
 
         metrics["lr"] = learning_rate(recipe.optim, step, recipe.steps)
@@ -125,10 +129,10 @@ class Training:
             max_grad_norm=recipe.optim.max_grad_norm,
             max_length=sampler.max_new_tokens,
             drop=learnt.truncated if recipe.truncated == "mask" else None,
-            temperature=sampler.temperature,
+            temperature=limits.scoring_temperature,
         )
         clock.lap("update")
-        return learnt, metrics, clock.laps
+        return metrics, clock.laps
 
     def evaluate(self, step: int) -> dict[str, float]:
         """Evaluate the policy as it is after `step` updates."""
@@ -180,22 +184,20 @@ def train(
         TrainingError: a loss that is not finite; the last good weights are saved as a checkpoint first.
     """
     training = Training.build(recipe, engine)
-    start = _resume(training, run) if resume else 0
-    done = start
+    done = _resume(training, run) if resume else 0
     try:
         with StopRequest() as stop:
-            if start == 0:
+            if done == 0:
                 _log(run, 0, training.evaluate(0) if recipe.eval.every else {}, {})
-            for step in range(start, recipe.steps):
-                rollouts, metrics, seconds = training.step(step)
-                done = step + 1
-                last = done == recipe.steps
+            for step in range(done, recipe.steps):
+                metrics, seconds = training.step(step)
+                done, last = step + 1, step + 1 == recipe.steps
                 if recipe.eval.every and (done % recipe.eval.every == 0 or last):
                     clock = _Clock()
                     metrics |= training.evaluate(done)
                     seconds["evaluate"] = clock.lap("evaluate")
                 if recipe.save_rollouts_every and (done % recipe.save_rollouts_every == 0 or last):
-                    run.save_rollouts(done, rollouts)
+                    run.save_rollouts(done, training.batch)
                 _log(run, done, metrics, seconds)
                 if last or stop.asked or done % recipe.checkpoint.every == 0:
                     run.checkpoint(done, training.save, keep=recipe.checkpoint.keep)
@@ -204,28 +206,30 @@ def train(
                 if stop.asked and not last:
                     raise KeyboardInterrupt
     except TrainingError as error:
-        run.checkpoint(done, training.save, keep=recipe.checkpoint.keep)
-        run.finish("failed", reason=str(error))
-        raise TrainingError(f"step {done + 1}: {error}. The weights before it are in {run.path}") from error
+        run.checkpoint(done, training.save, keep=recipe.checkpoint.keep, pin="last_good")
+        write(training.batch, run.path / "failed_batch.parquet")
+        run.finish("failed", reason=f"step {done + 1}: {error}")
+        raise TrainingError(
+            f"step {done + 1}: {error}. The weights before it are kept in the checkpoint of step {done}, "
+            f"the batch in {run.path / 'failed_batch.parquet'}"
+        ) from error
     except KeyboardInterrupt:
         run.finish("interrupted", reason=f"stopped after step {done}; go on with --resume")
         raise
-    run.finish("finished")
     run.plot()
+    run.finish("finished")
     return training
 
 
 def _resume(training: Training, run: Run) -> int:
-    """Load the newest checkpoint and forget what was logged after it; returns the step to go on from."""
+    """Load the newest checkpoint (`Run.resume` cut the log back to it); returns the step to go on from."""
     found = run.latest_checkpoint()
     if found is None:
-        run.rewind(-1)
         return 0
     step, folder = found
     if step > training.recipe.steps:
-        raise RecipeError(f"steps: the run in {run.path} is at step {step} already, beyond {training.recipe.steps}")
+        raise RecipeError(f"steps: {run.path} is at step {step} already, beyond {training.recipe.steps}")
     training.load(folder)
-    run.rewind(step)
     return step
 
 

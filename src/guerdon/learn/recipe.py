@@ -11,19 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from guerdon import registry
 from guerdon.errors import RecipeError
-from guerdon.learn.recipe_fields import Section, annotations_of, conform, plain, replace_at, setting, show
+from guerdon.learn.recipe_fields import Section, replace_at, setting
+from guerdon.learn.recipe_names import Spec, check_name, check_parameters, read_named, read_spec, read_specs
 from guerdon.store import yaml_text
 
-Spec = dict[str, Any]
-TASK_REWARDS = ("task.outcome", "task.steps")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _DEVICE = re.compile(r"(auto|cpu|mps|cuda(:\d+)?)\Z")
 
 
@@ -76,10 +74,10 @@ class Eval(Section):
     """When and on what the policy is evaluated.
 
     Attributes:
-        every: steps between evaluations; 0 evaluates at the start and the end only.
+        every: steps between evaluations, besides the first and the last step; 0 never evaluates.
         problems: how many problems of the split.
         k: completions per problem, for avg@k and pass@k.
-        temperature: None is the sampler's.
+        temperature: of the sampling; None is greedy for k = 1, else 1.
         split: which problems.
     """
 
@@ -93,10 +91,10 @@ class Eval(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint(Section):
-    """When the state is saved: every so many steps (0: only at the end), keeping the newest few."""
+    """When the state is saved: every so many steps and at the end, keeping the newest few."""
 
     where: ClassVar[str] = "checkpoint"
-    every: int = setting(10, low=0)
+    every: int = setting(10, low=1)
     keep: int = setting(2, low=1)
 
 
@@ -134,7 +132,7 @@ class Recipe(Section):
     micro_rollouts: int | None = setting(None, low=1)
     truncated: Literal["keep", "mask", "zero"] = "keep"
     filters: list[Spec] = field(default_factory=list)
-    steps: int = setting(100, low=0)
+    steps: int = setting(100, low=1)
     seed: int = setting(0, low=0)
     eval: Eval = field(default_factory=Eval)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
@@ -145,19 +143,23 @@ class Recipe(Section):
     def __post_init__(self) -> None:
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
         for name in ("engine", "task", "credit", "objective"):
-            put(name, _spec(getattr(self, name), name))
-        put("rewards", {n: _spec(s, f"rewards.{n}") for n, s in _named(self.rewards, "rewards")})
-        put("shape", {n: _specs(s, f"shape.{n}") for n, s in _named(self.shape, "shape")})
-        put("filters", _specs(self.filters, "filters"))
+            put(name, read_spec(getattr(self, name), name))
+        put("rewards", {n: read_spec(s, f"rewards.{n}") for n, s in read_named(self.rewards, "rewards")})
+        put("shape", {n: read_specs(s, f"shape.{n}") for n, s in read_named(self.shape, "shape")})
+        put("filters", read_specs(self.filters, "filters"))
         super().__post_init__()
         if not self.rewards:
             raise RecipeError("rewards: at least one reward is needed, e.g. rewards: {outcome: task.outcome}")
         for name in self.shape:
             if name not in self.rewards:
-                raise RecipeError(f"shape.{name}: no reward of that name{registry.nearest(name, self.rewards)}")
+                raise RecipeError(
+                    f"shape.{name}: no reward of that name{registry.nearest(name, self.rewards)}"
+                )
         rollouts = self.sampler.prompts * self.sampler.group
         if self.minibatches > rollouts:
-            raise RecipeError(f"minibatches: {self.minibatches} cannot be cut from {rollouts} rollouts per step")
+            raise RecipeError(
+                f"minibatches: {self.minibatches} cannot be cut from {rollouts} rollouts per step"
+            )
         if not _DEVICE.match(self.device):
             raise RecipeError(f"device: expected auto, cpu, mps, cuda or cuda:N, got {self.device!r}")
 
@@ -177,7 +179,7 @@ class Recipe(Section):
         """Read a recipe file.
 
         Raises:
-            RecipeError: no such file, broken YAML (with line and column), or as `from_dict`; the file is named.
+            RecipeError: no such file, broken YAML (with line and column), or as `from_dict`.
         """
         path = Path(path)
         try:
@@ -227,7 +229,7 @@ class Recipe(Section):
     # -- names and parameters ----------------------------------------------------------------------
 
     def validate(self) -> Recipe:
-        """Check every registered name and its parameters, without building anything; returns the recipe.
+        """Check every registered name and its parameters without building a model; returns the recipe.
 
         All names are checked before the first factory is imported, so that a misspelt one shows at once.
 
@@ -235,15 +237,14 @@ class Recipe(Section):
             RecipeError: an unknown name or parameter (the nearest valid one is offered), a parameter of
                 the wrong type, or a factory whose packages are not installed.
         """
-        specs = list(self._specs())
+        specs = list(self._named_sections())
         for kind, where, spec in specs:
-            _check_name(kind, where, spec)
+            check_name(kind, where, spec)
         for kind, where, spec in specs:
-            if not (kind == "reward" and spec["use"] in TASK_REWARDS):
-                _check_parameters(kind, where, spec)
+            check_parameters(kind, where, spec)
         return self
 
-    def _specs(self) -> Iterator[tuple[str, str, Spec]]:
+    def _named_sections(self) -> Iterator[tuple[str, str, Spec]]:
         """Kind, path and content of every section that names something registered."""
         yield "task", "task", self.task
         for name, spec in self.rewards.items():
@@ -256,63 +257,6 @@ class Recipe(Section):
             yield "filter", f"filters.{i}", spec
         yield "objective", "objective", self.objective
         yield "engine", "engine", self.engine
-
-
-def _spec(value: Any, where: str) -> Spec:
-    if isinstance(value, str):
-        value = {"use": value}
-    if not isinstance(value, Mapping) or "use" not in value:
-        raise RecipeError(f"{where}: expected a mapping with a field 'use' naming what to use, got {show(value)}")
-    if not isinstance(value["use"], str):
-        raise RecipeError(f"{where}.use: expected a registered name, got {show(value['use'])}")
-    return plain(value, where)
-
-
-def _specs(value: Any, where: str) -> list[Spec]:
-    if not isinstance(value, (list, tuple)):
-        raise RecipeError(f"{where}: expected a list of {{use: ...}}, got {show(value)}")
-    return [_spec(item, f"{where}.{i}") for i, item in enumerate(value)]
-
-
-def _named(value: Any, where: str) -> list[tuple[str, Any]]:
-    if not isinstance(value, Mapping):
-        raise RecipeError(f"{where}: expected a mapping from signal names, got {show(value)}")
-    for name in value:
-        if not isinstance(name, str) or not _NAME.match(name):  # dots would make paths ambiguous
-            raise RecipeError(f"{where}.{name}: a signal's name is made of letters, digits, - and _")
-    return list(value.items())
-
-
-def _check_name(kind: str, where: str, spec: Spec) -> None:
-    extra = TASK_REWARDS if kind == "reward" else ()
-    known = [*registry.names(kind), *extra]
-    if spec["use"] not in known:
-        hint = registry.nearest(spec["use"], known) or f" (no {kind} is registered)"
-        raise RecipeError(f"{where}.use: unknown {kind} {spec['use']!r}{hint}")
-    if spec["use"] in extra and len(spec) > 1:
-        key = next(key for key in spec if key != "use")
-        raise RecipeError(f"{where}.{key}: unknown field; {spec['use']!r} has no parameters")
-
-
-def _check_parameters(kind: str, where: str, spec: Spec) -> None:
-    factory = _factory(kind, where, spec["use"])
-    given = {key: value for key, value in spec.items() if key != "use"}
-    registry.check_parameters(factory, given, where)
-    hints = annotations_of(factory)
-    for key, value in given.items():
-        if key in hints:
-            conform(value, hints[key], f"{where}.{key}")
-
-
-def _factory(kind: str, where: str, name: str) -> Callable[..., Any]:
-    try:
-        return registry.lookup(kind, name, where=f"{where}.use")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "guerdon":
-            raise
-        raise RecipeError(
-            f"{where}.use: {kind} {name!r} needs the package {error.name!r}; pip install 'guerdon[all]'"
-        ) from error
 
 
 def _canonical(value: Any) -> Any:

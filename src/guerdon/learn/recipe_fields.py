@@ -13,7 +13,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 from guerdon.errors import RecipeError
@@ -41,9 +41,11 @@ class Section:
     where: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
+        owner: Any = type(self)
+        hints = annotations_of(owner)
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             path = join(self.where, field.name)
-            value = conform(getattr(self, field.name), annotations_of(type(self))[field.name], path)
+            value = conform(getattr(self, field.name), hints[field.name], path)
             _check_limits(value, field.metadata, path)
             object.__setattr__(self, field.name, value)
 
@@ -88,7 +90,9 @@ def plain(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise RecipeError(f"{join(where, str(key))}: expected text as the field's name, got {show(key)}")
+                raise RecipeError(
+                    f"{join(where, str(key))}: expected text as the field's name, got {show(key)}"
+                )
         return {key: plain(item, join(where, key)) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item, join(where, str(i))) for i, item in enumerate(value)]
@@ -161,7 +165,7 @@ def _conform_sequence(value: Any, hint: Any, where: str) -> Any:
     is_tuple = tuple in (hint, typing.get_origin(hint))
     if is_tuple and arguments and arguments[-1] is not Ellipsis:
         if len(value) != len(arguments):
-            raise RecipeError(f"{where}: expected {describe(hint)}, got {len(value)} values: {show(value)}")
+            raise RecipeError(f"{where}: expected {describe(hint)}, got {show(value)}")
         items = arguments
     else:
         items = (arguments[0] if arguments else Any,) * len(value)
@@ -181,9 +185,9 @@ def describe(hint: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(repr(a) for a in arguments)
     if origin is tuple and arguments and arguments[-1] is not Ellipsis:
-        return f"a list of {len(arguments)} values ({', '.join(describe(a) for a in arguments)})"
+        return f"a list of {len(arguments)} ({', '.join(describe(a) for a in arguments)})"
     if hint in _SEQUENCES or origin in _SEQUENCES:
-        return f"a list of {describe(arguments[0])} each" if arguments else "a list"
+        return f"a list ({describe(arguments[0])} each)" if arguments else "a list"
     if hint in _MAPPINGS or origin in _MAPPINGS:
         return "a mapping"
     return getattr(hint, "__name__", str(hint))
@@ -211,9 +215,11 @@ def _check_limits(value: Any, limits: Mapping[str, Any], where: str) -> None:
 
 
 @functools.cache
-def annotations_of(target: Any) -> dict[str, Any]:
+def annotations_of(target: Callable[..., Any]) -> dict[str, Any]:
     """Resolved annotations of a dataclass, or of what a factory takes; {} where they cannot be resolved."""
-    function = target.__init__ if isinstance(target, type) and not dataclasses.is_dataclass(target) else target
+    function: Any = target
+    if isinstance(target, type) and not dataclasses.is_dataclass(target):
+        function = vars(target).get("__init__", target)
     try:
         return typing.get_type_hints(function)
     except (NameError, TypeError, AttributeError):  # names imported for type checkers only
@@ -243,6 +249,8 @@ def replace_at(data: Any, path: list[str], value: Any, where: str) -> Any:
         if not key.isdigit() or int(key) > len(data):
             raise RecipeError(f"{where}: expected an index from 0 to {len(data)} into the list, got {key!r}")
         index, changed = int(key), copy.deepcopy(data)
-        changed[index : index + 1] = [replace_at(data[index] if index < len(data) else None, rest, value, where)]
+        changed[index : index + 1] = [
+            replace_at(data[index] if index < len(data) else None, rest, value, where)
+        ]
         return changed
     raise RecipeError(f"{where}: cannot be set, since what holds {key!r} is the single value {show(data)}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
-from guerdon.data.splitters import partition_by
+from guerdon.data.split import split
 from guerdon.engines.protocol import Sampling
 
 
@@ -29,7 +29,7 @@ def sample(engine: Any, task: Any, problems: Sequence[Any], draws: int, sampling
 
 def attach_steps(rollouts: Rollouts, task: Any, tokenizer: Any) -> Rollouts:
     """Add the task's step partition."""
-    return partition_by(rollouts, task.split_steps, level="step", tokenizer=tokenizer)
+    return split(rollouts, by=task.split_steps, level="step", tokenizer=tokenizer)
 
 
 def behaviour_entropy(rollouts: Rollouts) -> float:

@@ -42,7 +42,7 @@ def build_rewards(section: Mapping[str, Mapping[str, Any]], task: Any) -> dict[s
 def build_shapes(section: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, list[Callable[..., Signal]]]:
     """Transforms to apply, in order, per signal name."""
     return {
-        name: [build("shape", spec, f"shape.{name}[{i}]") for i, spec in enumerate(chain)]
+        name: [build("shape", spec, f"shape.{name}.{i}") for i, spec in enumerate(chain)]
         for name, chain in section.items()
     }
 
@@ -100,6 +100,7 @@ def report(rollouts: Rollouts) -> dict[str, float]:
     from guerdon.learn.sampling import behaviour_entropy
 
     out = {
+        "rollout/tokens": float(rollouts.lengths.sum()),
         "rollout/length": float(rollouts.lengths.mean()),
         "rollout/truncated": float(rollouts.truncated.mean()),
         "rollout/entropy": behaviour_entropy(rollouts),

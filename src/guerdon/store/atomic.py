@@ -17,7 +17,13 @@ from guerdon.errors import GuerdonError, StoreError
 
 TEMPORARY = ".tmp-"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_ROOM_TEXT = ("no space left on device", "os error 28", "disk quota exceeded", "file too large")
+_NO_ROOM_TEXT = (
+    "no space left on device",
+    "disk quota exceeded",
+    "file too large",
+    "requested and",  # NumPy: "100000 requested and 234 written"
+    "inline_container.cc",  # torch.save
+)
 
 
 def write_bytes(path: Path, data: bytes, what: str | None = None) -> None:
@@ -111,7 +117,7 @@ def store_error(error: BaseException, what: str, path: Path) -> StoreError:
 def no_room(error: BaseException | None) -> bool:
     """Whether an error, or one it was raised from, means that the disk or quota is full.
 
-    Libraries that write by themselves (safetensors, Arrow) report it in their own exception types.
+    Libraries that write by themselves (safetensors, NumPy, torch) report it in words of their own.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:

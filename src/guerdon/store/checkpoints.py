@@ -76,7 +76,9 @@ class Checkpoints:
     def pin(self, step: int, name: str) -> None:
         """Name the checkpoint of `step` and keep it; an earlier holder of the name becomes ordinary."""
         if step not in self.steps():
-            raise StoreError(f"there is no checkpoint of step {step} to pin as {name!r} (steps: {self.steps()})")
+            raise StoreError(
+                f"there is no checkpoint of step {step} to pin as {name!r} (steps: {self.steps()})"
+            )
         if self.pins().get(name) != step:
             pins = {**self.pins(), name: step}
             write_bytes(self.folder / PINS, json.dumps(pins, indent=1).encode() + b"\n")

@@ -6,12 +6,13 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from guerdon.errors import GuerdonError, StoreError
 from guerdon.store.folder import CONFIG, STATUS
-from guerdon.store.plots import ENTROPY, LENGTH, PASS_AT_1, REWARD
+from guerdon.store.plots import ENTROPY, LENGTH, PASS_AT_1, REWARD, first_logged, reward_names
 from guerdon.store.run import Run
 
 TOKENS, SECONDS = "rollout/tokens", "seconds"
@@ -90,7 +91,10 @@ def summarise_all(root: str | Path) -> list[RunSummary]:
         StoreError: `root` is no folder.
     """
     root = Path(root)
-    return [summarise(path, str(path.relative_to(root)) if path != root else path.name) for path in find_runs(root)]
+    return [
+        summarise(path, str(path.relative_to(root)) if path != root else path.name)
+        for path in find_runs(root)
+    ]
 
 
 def _summarise(run: Run, name: str) -> RunSummary:
@@ -98,9 +102,6 @@ def _summarise(run: Run, name: str) -> RunSummary:
     table, timing = run.metrics(), run.metrics("timing")
     pass_at_1 = _last(table, PASS_AT_1)
     at = None if pass_at_1 is None else pass_at_1[0]
-    tokens = table.get(TOKENS)
-    seconds = timing.get(SECONDS)
-    rewards = [n for n in table if n.startswith(REWARD) and not n.endswith(("_low", "_high"))]
     return RunSummary(
         name=name,
         path=str(run.path),
@@ -111,24 +112,42 @@ def _summarise(run: Run, name: str) -> RunSummary:
         accuracy=math.nan if pass_at_1 is None else pass_at_1[1],
         accuracy_low=_at(table, f"{PASS_AT_1}_low", at),
         accuracy_high=_at(table, f"{PASS_AT_1}_high", at),
-        rewards={n.removeprefix(REWARD): _recent(table, n) for n in rewards},
-        entropy=_recent(table, ENTROPY),
-        length=_recent(table, LENGTH),
-        tokens=None if tokens is None else int(np.nansum(tokens)),
-        seconds=math.nan if seconds is None else float(np.nansum(seconds)),
+        rewards={n.removeprefix(REWARD): _recent(table, n) for n in reward_names(table)},
+        entropy=_recent(table, first_logged(table, ENTROPY)),
+        length=_recent(table, first_logged(table, LENGTH)),
+        tokens=_tokens(run.config, table),
+        seconds=_seconds(timing),
     )
 
 
 def _last(table: dict[str, np.ndarray], name: str) -> tuple[int, float] | None:
     """Row and value of the last number in a column."""
-    rows = np.flatnonzero(~np.isnan(table[name])) if name in table else []
-    return (int(rows[-1]), float(table[name][rows[-1]])) if len(rows) else None
+    if name not in table or np.isnan(table[name]).all():
+        return None
+    row = int(np.flatnonzero(~np.isnan(table[name]))[-1])
+    return row, float(table[name][row])
 
 
 def _at(table: dict[str, np.ndarray], name: str, row: int | None) -> float:
     return float(table[name][row]) if row is not None and name in table else math.nan
 
 
-def _recent(table: dict[str, np.ndarray], name: str) -> float:
+def _tokens(config: dict[str, Any], table: dict[str, np.ndarray]) -> int | None:
+    """All sampled tokens: logged ones, else mean lengths times the rollouts per step of the recipe."""
+    if TOKENS in table:
+        return int(np.nansum(table[TOKENS]))
+    length, sampler = first_logged(table, LENGTH), config.get("sampler")
+    if length is None or not isinstance(sampler, dict) or not {"group", "prompts"} <= sampler.keys():
+        return None
+    return round(float(np.nansum(table[length])) * sampler["group"] * sampler["prompts"])
+
+
+def _seconds(timing: dict[str, np.ndarray]) -> float:
+    """All logged seconds: the column "seconds" where there is one, else the phases added up."""
+    phases = [timing[SECONDS]] if SECONDS in timing else [v for name, v in timing.items() if name != "step"]
+    return float(sum(np.nansum(phase) for phase in phases)) if phases else math.nan
+
+
+def _recent(table: dict[str, np.ndarray], name: str | None) -> float:
     values = table[name][~np.isnan(table[name])][-LAST:] if name in table else []
     return float(np.mean(values)) if len(values) else math.nan

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 
 REWARD = "reward/"
 TRAIN_ACCURACY, PASS_AT_1 = "accuracy/train", "eval/pass@1"
-ENTROPY, LENGTH, KL, GRAD_NORM = "policy/entropy", "rollout/length", "policy/kl", "policy/grad_norm"
+ENTROPY, LENGTH, GRAD_NORM = ("policy/entropy", "rollout/entropy"), ("rollout/length",), ("policy/grad_norm",)
+KL = ("policy/kl", "policy/old_kl")
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#111111")
-_SINGLE = {
+_SINGLE = {  # file name -> metrics, of which the first logged one is drawn, and the label of the axis
     "entropy": (ENTROPY, "entropy (nats per token)"),
     "length": (LENGTH, "length (tokens per rollout)"),
-    "kl": (KL, "KL to reference (nats per token)"),
+    "kl": (KL, "KL divergence (nats per token)"),
     "grad_norm": (GRAD_NORM, "gradient norm before clipping"),
 }
+_DRAWN_AS = {"policy/kl": "to the reference policy", "policy/old_kl": "to the policy that sampled"}
 Table = Mapping[str, np.ndarray]
 
 
@@ -106,22 +109,33 @@ def compare_runs(
 def _labels(runs: Sequence[Run]) -> dict[str, Run]:
     plain = [run.path.name for run in runs]
     return {
-        (name if plain.count(name) == 1 else str(run.path)): run for name, run in zip(plain, runs, strict=True)
+        (name if plain.count(name) == 1 else str(run.path)): run
+        for name, run in zip(plain, runs, strict=True)
     }
 
 
 def _panels(table: Table) -> dict[str, Callable[[Any], None]]:
     """File name -> a function drawing that plot into axes, for what is in the table."""
     panels: dict[str, Callable[[Any], None]] = {}
-    rewards = [n for n in table if n.startswith(REWARD) and not n.endswith(("_low", "_high")) and _any(table, n)]
+    rewards = [name for name in reward_names(table) if _any(table, name)]
     if rewards:
-        panels["reward"] = lambda axes: _rewards(axes, table, rewards)
+        panels["reward"] = partial(_rewards, table=table, names=rewards)
     if _any(table, TRAIN_ACCURACY) or _any(table, PASS_AT_1):
-        panels["accuracy"] = lambda axes: _accuracy(axes, table)
-    for name, (metric, label) in _SINGLE.items():
-        if _any(table, metric):
-            panels[name] = lambda axes, metric=metric, label=label: _single(axes, table, metric, label)
+        panels["accuracy"] = partial(_accuracy, table=table)
+    for name, (metrics, label) in _SINGLE.items():
+        if metric := first_logged(table, metrics):
+            panels[name] = partial(_single, table=table, metric=metric, label=label)
     return panels
+
+
+def reward_names(table: Table) -> list[str]:
+    """The columns that hold a mean reward; bounds and counts of missing values are none."""
+    return [n for n in table if n.startswith(REWARD) and not n.endswith(("_low", "_high", "_missing"))]
+
+
+def first_logged(table: Table, names: Sequence[str]) -> str | None:
+    """The first of several names that has a value."""
+    return next((name for name in names if _any(table, name)), None)
 
 
 def _any(table: Table, name: str) -> bool:
@@ -144,11 +158,11 @@ def _accuracy(axes: Any, table: Table) -> None:
 
 
 def _single(axes: Any, table: Table, metric: str, label: str) -> None:
-    _line(axes, table, metric, "", _COLOURS[0])
+    _line(axes, table, metric, _DRAWN_AS.get(metric, ""), _COLOURS[0])
     values = present(table, metric)[1]
-    if metric == GRAD_NORM and values.min() > 0 and values.max() > 10 * np.median(values):
+    if metric in GRAD_NORM and values.min() > 0 and values.max() > 10 * np.median(values):
         axes.set_yscale("log")  # one exploding step would flatten all others
-    _finish(axes, label, legend=False)
+    _finish(axes, label, legend=metric in _DRAWN_AS)
 
 
 def _line(axes: Any, table: Table, metric: str, label: str, colour: str, marker: str = "") -> bool:
@@ -161,12 +175,16 @@ def _line(axes: Any, table: Table, metric: str, label: str, colour: str, marker:
     if banded:
         bounded = ~np.isnan(table[low]) & ~np.isnan(table[high])
         at = table["step"][bounded]
-        axes.fill_between(at, table[low][bounded], table[high][bounded], color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(
+            at, table[low][bounded], table[high][bounded], color=colour, alpha=0.18, linewidth=0
+        )
     window = 1 if banded else max(1, len(values) // 20)
     if window > 1:
         axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.9)
     marker = marker or ("o" if len(values) < 20 else "")
-    axes.plot(steps, smooth(values, window), color=colour, linewidth=1.8, label=label, marker=marker, markersize=3.5)
+    axes.plot(
+        steps, smooth(values, window), color=colour, linewidth=1.8, label=label, marker=marker, markersize=3.5
+    )
     return True
 
 

@@ -161,17 +161,19 @@ class Run:
         Raises:
             StoreError: the step is checkpointed already, or the disk is full.
         """
-        from guerdon.data.io import write
-
         self._must_write()
         if step <= self._sealed:
             raise StoreError(f"rollouts of step {step} come after its checkpoint; save them before")
+        from guerdon.data.io import write
+
         path = self.rollouts_path(step)
         with atomic_file(path, f"the rollouts of step {step}") as temporary:
             write(rollouts, temporary)
         return path
 
-    def checkpoint(self, step: int, write: Callable[[Path], None], keep: int = 2, pin: str | None = None) -> Path:
+    def checkpoint(
+        self, step: int, write: Callable[[Path], None], keep: int = 2, pin: str | None = None
+    ) -> Path:
         """Make the checkpoint of `step`, complete or not at all, and keep the newest `keep`.
 
         Args:

@@ -23,20 +23,22 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from itertools import islice
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from guerdon.context import Context
-from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError
+
+if TYPE_CHECKING:
+    from guerdon.context import Context
+    from guerdon.data.rollouts import Rollouts
 
 SPLITS = {"train": 8, "valid": 1, "test": 1}
 """Tenths of all problems that belong to each split."""
 
 SCORING_ONLY = {"scoring_only": True}
-"""Metadata of a dataclass field that changes rewards but not problems; it does not enter the random stream."""
+"""Metadata of a dataclass field that changes rewards but not problems: it is no part of the random stream."""
 
 
 class Unscorable(Exception):
@@ -189,7 +191,7 @@ class Task(ABC):
             return [math.nan] * len(self.split_steps(completion))
 
     def outcome(self, rollouts: Rollouts, ctx: Context | None = None) -> Signal:
-        """Reward of every rollout's answer: rollout level, named "outcome", NaN with a cause where missing."""
+        """Reward of every rollout's answer: rollout level, named "outcome", NaN with a cause if missing."""
         found = self._verdicts(rollouts, self.score)
         values = np.array([math.nan if isinstance(v, str) else v for v in found], dtype=np.float64)
         return Signal(values, "rollout", "outcome", {i: v for i, v in enumerate(found) if isinstance(v, str)})
@@ -232,7 +234,7 @@ class Task(ABC):
         """Grade of every rollout, or the cause (a str) why there is none; equal rows are graded once."""
         n = len(rollouts)
         references = rollouts.reference or [None] * n
-        metas = rollouts.meta or [None] * n
+        metas = rollouts.meta or [{}] * n
         known: dict[Hashable, Any] = {}
         found = []
         for row in range(n):
@@ -253,7 +255,7 @@ def span_of(value: Any, name: str, low: int, high: int) -> tuple[int, int]:
     Raises:
         ValueError: not whole numbers, reversed, or outside [low, high].
     """
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    pair = tuple(value) if isinstance(value, list | tuple) else (value, value)
     whole = len(pair) == 2 and all(isinstance(v, int) and not isinstance(v, bool) for v in pair)
     if not whole or not low <= pair[0] <= pair[1] <= high:
         raise ValueError(f"{name} must be a whole number or [from, to] within {low}..{high}, got {value!r}")

@@ -20,9 +20,12 @@ value. Anything else, and every step after an answer, is invalid.
 **Outcome.** 1 when the last step is the only answer and equals the reference. Numbers are compared as
 canonical decimal integers (`17`, not `017`, `+17`, `17.0` or `１７`).
 
-The outcome does not look at the work. A right answer over wrong steps needs two errors that cancel, or a
-final guess that ignores the work: possible, but rare (with one step corrupted at random and the rest carried
-on faithfully the answer of a chain without modulus is always wrong).
+The outcome does not look at the work. A right answer over wrong steps needs errors that cancel, or a final
+guess that ignores the work: possible, but rare. One mistake carried on faithfully always makes the answer
+wrong (without modulus); with one result in ten wrong, about 2 % of the completions that have an invalid step
+still answer right at default settings, 3 % modulo 10.
+
+The mean over steps pays for stopping early (`7+5=12` alone is all valid); the sum does not.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from guerdon.errors import DataError
 from guerdon.tasks.base import Problem, Task, Unscorable, span_of
 
 _INTEGER = r"(0|-?[1-9][0-9]{0,17})"
@@ -81,9 +85,9 @@ class Chain(Task):
     has_steps = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.terms, int):
-            object.__setattr__(self, "terms", tuple(self.terms))
         span_of(self.terms, "terms", 2, 64)
+        if isinstance(self.terms, list):
+            object.__setattr__(self, "terms", tuple(self.terms))
         if not self.operators or not set(self.operators) <= set("+-*"):
             raise ValueError(f"operators must be some of '+', '-', '*', got {self.operators!r}")
         if not 1 <= self.max_operand <= 10**6:
@@ -91,25 +95,32 @@ class Chain(Task):
         if self.modulus != 0 and not 2 <= self.modulus <= 10**9:
             raise ValueError(f"modulus must be 0 (none) or within 2..1000000000, got {self.modulus}")
         if not -(10**9) <= self.low < self.high <= 10**9:
-            raise ValueError(f"low and high must satisfy -1e9 <= low < high <= 1e9, got {self.low}, {self.high}")
-        if not self.modulus and self.high < 1:
-            raise ValueError(f"high must be at least 1, the smallest first number, got {self.high}")
+            raise ValueError(
+                f"low and high must satisfy -1e9 <= low < high <= 1e9, got {self.low}, {self.high}"
+            )
+        if not self.modulus and not (self.low <= self.max_operand and self.high >= 1):
+            raise ValueError(
+                f"no first number in 1..{self.max_operand} lies within low={self.low}, high={self.high}"
+            )
 
     # -- problems ------------------------------------------------------------------------------------
 
     def draw(self, rng: random.Random) -> Problem:
         """A chain grown link by link; a link that leaves [low, high] is drawn again."""
-        while True:
+        for _ in range(1000):
             start, links = self._grow(rng, rng.randint(*span_of(self.terms, "terms", 2, 64)))
             if links is not None:
                 return self._problem(start, links)
+        raise DataError(
+            f"task {self.name!r}: no chain stays within low={self.low}, high={self.high}; widen them"
+        )
 
     def _grow(self, rng: random.Random, terms: int) -> tuple[int, list[tuple[str, int]] | None]:
         """First number and links of a chain; None for the links where a chain got stuck."""
         least, most = 1, self.max_operand
         if not self.modulus:
             least, most = max(least, self.low), min(most, self.high)
-        start = value = rng.randint(least, max(least, most))
+        start = value = rng.randint(least, most)
         links: list[tuple[str, int]] = []
         for _ in range(50 * terms):
             link = rng.choice(self.operators), rng.randint(1, self.max_operand)
@@ -142,10 +153,10 @@ class Chain(Task):
 
     def grade(self, completion: str, reference: Any, meta: Mapping[str, Any]) -> float:
         expected = _reference(reference)
-        segments = completion.strip(_SPACE).split(";")
-        if any(segment.lstrip(_SPACE).startswith("#") for segment in segments[:-1]):
+        *work, last = _segments(completion) or [""]
+        if any(segment.startswith("#") for segment in work):
             return 0.0
-        match = _ANSWER.fullmatch(segments[-1].strip(_SPACE))
+        match = _ANSWER.fullmatch(last)
         return float(match is not None and match.group(1) == expected)
 
     def split_steps(self, completion: str) -> list[int]:
@@ -169,7 +180,9 @@ class Chain(Task):
             if not answered and (match := _CALCULATION.fullmatch(segment)):
                 left, symbol, right, stated = int(match[1]), match[2], int(match[3]), int(match[4])
                 faithful = left == running and at < len(links) and links[at] == (symbol, right)
-                verdicts.append(StepVerdict("calculation", faithful, self._result(left, symbol, right) == stated))
+                verdicts.append(
+                    StepVerdict("calculation", faithful, self._result(left, symbol, right) == stated)
+                )
                 running = stated
             elif not answered and (match := _ANSWER.fullmatch(segment)):
                 answered = True

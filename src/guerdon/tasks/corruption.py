@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from guerdon.context import Context
-from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.tasks.base import Problem, Task, stable_seed
+
+if TYPE_CHECKING:
+    from guerdon.context import Context
+    from guerdon.data.rollouts import Rollouts
 
 
 def inverted(signal: Signal) -> Signal:

@@ -20,6 +20,7 @@ from guerdon.errors import DataError
 
 _TOKEN = re.compile(r"[ \t\n]*(?:([0-9]+(?:\.[0-9]+)?)|(.))", re.DOTALL)
 _CLEAN_NUMBER = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+_BITS_PER_DIGIT = 3.33
 _END = "end of the expression"
 
 
@@ -173,8 +174,8 @@ def evaluate(expression: Expression, max_digits: int = 200) -> Fraction:
     """The exact value.
 
     Raises:
-        ExpressionError: division by zero, or a numerator or denominator (also of a part) beyond
-            10**max_digits.
+        ExpressionError: division by zero, or a numerator or denominator (also of a part) with more than
+            about `max_digits` digits.
     """
     if isinstance(expression, Number):
         value = expression.value
@@ -185,7 +186,7 @@ def evaluate(expression: Expression, max_digits: int = 200) -> Fraction:
     else:
         left, right = evaluate(expression.left, max_digits), evaluate(expression.right, max_digits)
         value = apply(expression.symbol, left, right)
-    if max(abs(value.numerator), value.denominator) > 10**max_digits:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > max_digits * _BITS_PER_DIGIT:
         raise ExpressionError(f"a value has more than {max_digits} digits")
     return value
 
@@ -253,5 +254,9 @@ def show(expression: Expression, notation: str = "plain") -> str:
     if isinstance(expression, Negative):
         return f"-{part(expression.operand, 3)}"
     binds = _binding(expression, latex)
-    symbol = {"*": "\\times ", "/": "\\div "}.get(expression.symbol, expression.symbol) if latex else expression.symbol
+    symbol = (
+        {"*": "\\times ", "/": "\\div "}.get(expression.symbol, expression.symbol)
+        if latex
+        else expression.symbol
+    )
     return f"{part(expression.left, binds)}{symbol}{part(expression.right, binds + 1)}"

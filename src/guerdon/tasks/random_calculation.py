@@ -35,9 +35,7 @@ from guerdon.tasks.expressions import (
     show,
 )
 
-PREFIX = (
-    "Evaluate this LaTeX numerical expression step-by-step and give the final value within \\boxed{}: "
-)
+PREFIX = "Evaluate this LaTeX numerical expression step-by-step and give the final value within \\boxed{}: "
 _KINDS = ("integer", "fraction", "square", "cube")
 
 
@@ -87,10 +85,10 @@ class RandomCalculation(Task):
     name = "random_calculation"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.operations, int):
-            object.__setattr__(self, "operations", tuple(self.operations))
         object.__setattr__(self, "elements", tuple(self.elements))
         span_of(self.operations, "operations", 1, 20)
+        if isinstance(self.operations, list):
+            object.__setattr__(self, "operations", tuple(self.operations))
         if not self.elements or not set(self.elements) <= set(_KINDS):
             raise ValueError(f"elements must be some of {', '.join(_KINDS)}, got {self.elements!r}")
         for name, value, allowed in (
@@ -113,7 +111,9 @@ class RandomCalculation(Task):
             except ExpressionError:
                 continue
             return self._problem(expression, value)
-        raise DataError(f"task {self.name!r}: max_digits={self.max_digits} is too small for {self.operations} operations")
+        raise DataError(
+            f"task {self.name!r}: max_digits={self.max_digits} is too small for {self.operations} operations"
+        )
 
     def _tree(self, rng: random.Random, operations: int) -> Expression:
         if operations == 0:

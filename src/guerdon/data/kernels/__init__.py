@@ -1,6 +1,7 @@
 """Kernels over ragged offsets and group labels: the arithmetic under every credit method.
 
-All are pure: arrays in, new arrays out, float64 inside. Segment kernels take `(values, offsets)`,
+Arrays in, new float64 arrays out; only `segment_add`, `settle` and `whiten(out=...)` write to what they are
+given. Inputs are checked, because compiled code checks no bounds. Segment kernels take `(values, offsets)`,
 label kernels `(values, labels)`. Compiled by Numba on first use and cached on disk.
 """
 
@@ -15,7 +16,14 @@ from guerdon.data.kernels.labels import (
     label_var,
 )
 from guerdon.data.kernels.scans import segment_gae, segment_scan
-from guerdon.data.kernels.segments import HOW_REDUCE, HOW_SPREAD, segment_reduce, segment_spread
+from guerdon.data.kernels.segments import (
+    HOW_REDUCE,
+    HOW_SPREAD,
+    segment_add,
+    segment_reduce,
+    segment_spread,
+    settle,
+)
 from guerdon.data.kernels.whitening import masked_moments, whiten
 
 __all__ = [
@@ -28,9 +36,11 @@ __all__ = [
     "label_sum",
     "label_var",
     "masked_moments",
+    "segment_add",
     "segment_gae",
     "segment_reduce",
     "segment_scan",
     "segment_spread",
+    "settle",
     "whiten",
 ]

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from guerdon.data.kernels.arrays import NO_FLOATS, flat
 from guerdon.data.kernels.compile import kernel
 from guerdon.errors import DataError
-
-_NO_WEIGHTS = np.empty(0, np.float64)
 
 
 def label_moments(
@@ -30,9 +29,13 @@ def label_moments(
 
     Returns:
         (count, mean, m2), float64 (n_labels,) each; mean is NaN where nothing was counted.
+
+    Raises:
+        DataError: labels or weights of another length, or a label that is not below n_labels.
     """
-    w = _NO_WEIGHTS if weights is None else np.asarray(weights, dtype=np.float64)
-    return _moments(np.asarray(values), _labels(labels, len(values)), int(n_labels), w)
+    values = flat(values)
+    w = NO_FLOATS if weights is None else flat(weights, len(values), "weights").astype(np.float64)
+    return _moments(values, _labels(labels, len(values), n_labels), int(n_labels), w)
 
 
 def label_sum(values: np.ndarray, labels: np.ndarray, n_labels: int) -> np.ndarray:
@@ -58,7 +61,7 @@ def label_loo_mean(values: np.ndarray, labels: np.ndarray, n_labels: int) -> np.
     A NaN value sees the mean of all members that are present.
     """
     values = np.asarray(values, dtype=np.float64)
-    labels = _labels(labels, len(values))
+    labels = _labels(labels, len(values), n_labels)
     count, mean, _ = label_moments(values, labels, n_labels)
     inside = labels >= 0
     at = np.where(inside, labels, 0)
@@ -92,7 +95,7 @@ def label_rank(
     if ties not in ("average", "min", "first"):
         raise DataError(f"unknown ties={ties!r}; expected average, min or first")
     values = np.asarray(values, dtype=np.float64)
-    labels = _labels(labels, len(values))
+    labels = _labels(labels, len(values), n_labels)
     keep = np.flatnonzero((labels >= 0) & ~np.isnan(values))
     v, g = values[keep], labels[keep]
     order = np.lexsort((-v if descending else v, g))
@@ -110,10 +113,12 @@ def label_rank(
     return out
 
 
-def _labels(labels: np.ndarray, n: int) -> np.ndarray:
-    labels = np.asarray(labels, dtype=np.int64)
+def _labels(labels: np.ndarray, n: int, n_labels: int) -> np.ndarray:
+    labels = np.ascontiguousarray(labels, dtype=np.int64)
     if labels.shape != (n,):
-        raise DataError(f"{len(labels)} labels for {n} values")
+        raise DataError(f"labels of shape {labels.shape} for {n} values")
+    if n and labels.max() >= n_labels:
+        raise DataError(f"label {labels.max()} where there are {n_labels} labels")
     return labels
 
 
@@ -139,7 +144,7 @@ def _moments(values, labels, n_labels, weights):
     for i in range(len(values)):
         g = labels[i]
         x = np.float64(values[i])
-        if g < 0 or np.isnan(x):
+        if g < 0 or np.isnan(x) or count[g] == 0.0:  # nothing weighs anything: no mean to deviate from
             continue
         m2[g] += (weights[i] if weighted else 1.0) * (x - mean[g]) ** 2
     return count, mean, m2

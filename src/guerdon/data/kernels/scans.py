@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from guerdon.data.kernels.compile import kernel, prange
-
-_NO_MASK = np.empty(0, np.bool_)
-_NO_BOOTSTRAP = np.empty(0, np.float64)
+from guerdon.data.kernels.arrays import NO_FLOATS, counted, flat, spans
+from guerdon.data.kernels.compile import kernel, launch, prange
 
 
 def segment_scan(
@@ -31,9 +29,15 @@ def segment_scan(
 
     Returns:
         float64 (total,).
+
+    Raises:
+        DataError: offsets or mask that do not fit the values.
     """
-    mask = _NO_MASK if mask is None else np.asarray(mask, dtype=np.bool_)
-    return _scan(np.asarray(values), np.asarray(offsets, np.int64), float(decay), bool(reverse), mask)
+    values = flat(values)
+    n = len(values)
+    out = np.empty(n)
+    launch(_scan, n, values, spans(offsets, n), float(decay), bool(reverse), counted(mask, n), out)
+    return out
 
 
 def segment_gae(
@@ -62,18 +66,23 @@ def segment_gae(
     Returns:
         float64 (total,). Returns are this plus `values`.
 
+    Raises:
+        DataError: values, offsets, mask or bootstrap that do not fit the rewards.
+
     Reference: Schulman et al., High-Dimensional Continuous Control Using Generalized Advantage
     Estimation, arXiv 1506.02438.
     """
-    mask = _NO_MASK if mask is None else np.asarray(mask, dtype=np.bool_)
-    last = _NO_BOOTSTRAP if bootstrap is None else np.asarray(bootstrap, dtype=np.float64)
-    args = (np.asarray(offsets, np.int64), float(gamma), float(lam), mask, last)
-    return _gae(np.asarray(rewards), np.asarray(values), *args)
+    rewards = flat(rewards, name="rewards")
+    n = len(rewards)
+    values, offsets = flat(values, n, "values"), spans(offsets, n)
+    last = NO_FLOATS if bootstrap is None else flat(bootstrap, len(offsets) - 1, "bootstrap")
+    last, mask, out = last.astype(np.float64), counted(mask, n), np.empty(n)
+    launch(_gae, n, rewards, values, offsets, float(gamma), float(lam), mask, last, out)
+    return out
 
 
 @kernel(parallel=True)
-def _scan(values, offsets, decay, reverse, mask):
-    out = np.zeros(len(values), np.float64)
+def _scan(values, offsets, decay, reverse, mask, out):
     masked = len(mask) > 0
     for s in prange(len(offsets) - 1):
         start, end = offsets[s], offsets[s + 1]
@@ -81,23 +90,24 @@ def _scan(values, offsets, decay, reverse, mask):
         for k in range(end - start):
             i = end - 1 - k if reverse else start + k
             if masked and not mask[i]:
+                out[i] = 0.0
                 continue
             running = values[i] + decay * running
             out[i] = running
-    return out
 
 
 @kernel(parallel=True)
-def _gae(rewards, values, offsets, gamma, lam, mask, bootstrap):
-    out = np.zeros(len(rewards), np.float64)
+def _gae(rewards, values, offsets, gamma, lam, mask, bootstrap, out):
     masked = len(mask) > 0
+    trace = gamma * lam
     for s in prange(len(offsets) - 1):
         next_value = bootstrap[s] if len(bootstrap) > 0 else 0.0
         running = 0.0
         for i in range(offsets[s + 1] - 1, offsets[s] - 1, -1):
             if masked and not mask[i]:
+                out[i] = 0.0
                 continue
-            running = rewards[i] + gamma * next_value - values[i] + gamma * lam * running
-            next_value = np.float64(values[i])
+            value = np.float64(values[i])
+            running = (rewards[i] + gamma * next_value - value) + trace * running
+            next_value = value
             out[i] = running
-    return out

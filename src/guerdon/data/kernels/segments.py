@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from guerdon.data.kernels.compile import kernel, prange
+from guerdon.data.kernels.arrays import counted, flat, spans
+from guerdon.data.kernels.compile import kernel, launch, prange
 from guerdon.errors import DataError
 
 HOW_REDUCE = ("sum", "mean", "min", "max", "last", "first", "prod")
@@ -28,10 +29,14 @@ def segment_reduce(
         forms, and for a segment whose parts are all missing.
 
     Raises:
-        DataError: unknown `how`.
+        DataError: unknown `how`, or offsets that do not fit the values.
     """
     code = _code(how, HOW_REDUCE)
-    return _reduce(np.asarray(values), np.asarray(offsets, dtype=np.int64), code, skip_missing)
+    values = flat(values)
+    offsets = spans(offsets, len(values))
+    out = np.empty(len(offsets) - 1)
+    launch(_reduce, len(values), values, offsets, code, bool(skip_missing), out)
+    return out
 
 
 def segment_spread(values: np.ndarray, offsets: np.ndarray, how: str = "all") -> np.ndarray:
@@ -47,10 +52,48 @@ def segment_spread(values: np.ndarray, offsets: np.ndarray, how: str = "all") ->
         float64 (offsets[-1],).
 
     Raises:
-        DataError: unknown `how`.
+        DataError: unknown `how`, or another number of values than of segments.
     """
     code = _code(how, HOW_SPREAD)
-    return _spread(np.asarray(values), np.asarray(offsets, dtype=np.int64), code)
+    offsets = spans(offsets)
+    out = np.empty(offsets[-1])
+    launch(_spread, len(out), flat(values, len(offsets) - 1), offsets, code, out)
+    return out
+
+
+def segment_add(
+    total: np.ndarray, values: np.ndarray, offsets: np.ndarray, weight: float = 1.0, first: bool = False
+) -> None:
+    """Spread and add in one pass, in place: `total[i] += weight * values[s]` for every part i of s.
+
+    A NaN adds nothing; where all that is added is NaN, the total is NaN.
+
+    Args:
+        total: float64 (offsets[-1],), written to.
+        values: (S,).
+        offsets: int64 (S+1,).
+        weight: factor.
+        first: write instead of adding; what `total` held before is ignored.
+
+    Raises:
+        DataError: arrays that do not fit each other.
+    """
+    offsets = spans(offsets, len(total))
+    values = flat(values, len(offsets) - 1)
+    launch(_add, len(total), total, values, offsets, float(weight), bool(first))
+
+
+def settle(values: np.ndarray, mask: np.ndarray | None = None) -> None:
+    """NaN, and everything outside the mask, becomes 0, in place.
+
+    Args:
+        values: float64 (n,), written to.
+        mask: bool (n,); default all.
+
+    Raises:
+        DataError: a mask of another length.
+    """
+    launch(_settle, len(values), values, counted(mask, len(values)))
 
 
 def _code(how: str, valid: tuple[str, ...]) -> int:
@@ -60,64 +103,81 @@ def _code(how: str, valid: tuple[str, ...]) -> int:
 
 
 @kernel(parallel=True)
-def _reduce(values, offsets, code, skip_missing):
-    n = len(offsets) - 1
-    out = np.empty(n, np.float64)
-    for s in prange(n):
+def _reduce(values, offsets, code, skip_missing, out):
+    for s in prange(len(offsets) - 1):
         start, end = offsets[s], offsets[s + 1]
+        if 4 <= code <= 5:
+            out[s] = _end(values, start, end, code == 4, skip_missing)
+            continue
         total, product, low, high = 0.0, 1.0, np.inf, -np.inf
-        first, last, seen, missing = np.nan, np.nan, 0, 0
+        seen = 0
         for i in range(start, end):
             x = np.float64(values[i])
             if np.isnan(x):
-                missing += 1
                 continue
-            if seen == 0:
-                first = x
-            last = x
             seen += 1
-            total += x
-            product *= x
-            low = min(low, x)
-            high = max(high, x)
-        if not skip_missing and end > start:
-            first, last = np.float64(values[start]), np.float64(values[end - 1])
+            if code <= 1:
+                total += x
+            elif code == 2:
+                low = min(low, x)
+            elif code == 3:
+                high = max(high, x)
+            else:
+                product *= x
         result = np.nan
-        if code == 5:
-            result = first
-        elif code == 4:
-            result = last
-        elif (missing > 0 and not skip_missing) or (seen == 0 and (missing > 0 or 0 < code < 6)):
-            result = np.nan
-        elif code == 0:
-            result = total
-        elif code == 1:
-            result = total / seen
-        elif code == 2:
-            result = low
-        elif code == 3:
-            result = high
-        else:
-            result = product
+        if seen == end - start or (skip_missing and seen > 0):
+            if code == 0:
+                result = total
+            elif code == 6:
+                result = product
+            elif seen > 0:
+                result = total / seen if code == 1 else (low if code == 2 else high)
         out[s] = result
-    return out
+
+
+@kernel()
+def _end(values, start, end, last, skip_missing):
+    for k in range(end - start):
+        x = np.float64(values[end - 1 - k if last else start + k])
+        if not skip_missing or not np.isnan(x):
+            return x
+    return np.nan
 
 
 @kernel(parallel=True)
-def _spread(values, offsets, code):
-    out = np.zeros(offsets[-1], np.float64)
+def _spread(values, offsets, code, out):
     for s in prange(len(offsets) - 1):
         start, end = offsets[s], offsets[s + 1]
-        if end == start:
-            continue
         x = np.float64(values[s])
-        if code == 1:
+        if code == 3:
+            x /= end - start
+        everywhere = x if code == 0 or code == 3 else 0.0
+        for i in range(start, end):
+            out[i] = everywhere
+        if end > start and code == 1:
             out[end - 1] = x
-        elif code == 2:
+        elif end > start and code == 2:
             out[start] = x
-        else:
-            if code == 3:
-                x /= end - start
-            for i in range(start, end):
-                out[i] = x
-    return out
+
+
+@kernel(parallel=True)
+def _add(total, values, offsets, weight, first):
+    for s in prange(len(offsets) - 1):
+        x = weight * values[s]
+        if first:
+            for i in range(offsets[s], offsets[s + 1]):
+                total[i] = x
+        elif not np.isnan(x):
+            for i in range(offsets[s], offsets[s + 1]):
+                total[i] = x if np.isnan(total[i]) else total[i] + x
+
+
+@kernel(parallel=True)
+def _settle(values, mask):
+    if len(mask) > 0:
+        for i in prange(len(values)):
+            x = 0.0 if np.isnan(values[i]) else values[i]
+            values[i] = x if mask[i] else 0.0
+    else:
+        for i in prange(len(values)):
+            values[i] = 0.0 if np.isnan(values[i]) else values[i]

@@ -1,21 +1,28 @@
 """Whitening over the positions that count, in one batch.
 
-Sums are taken over blocks of fixed size and added in order, so the result does not depend on how many
-threads ran.
+Statistics are taken over blocks of fixed size, which stay in the cache, and then joined: one pass over
+memory, and the same result however many threads ran.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from guerdon.data.kernels.compile import kernel, prange
+from guerdon.data.kernels.arrays import counted, flat
+from guerdon.data.kernels.compile import kernel, launch, prange
+from guerdon.errors import DataError
 
-_BLOCK = 1 << 15
-_NO_MASK = np.empty(0, np.bool_)
+_BLOCK = 1 << 12
 
 
-def masked_moments(values: np.ndarray, mask: np.ndarray | None = None, ddof: int = 1) -> tuple[float, float, int]:
+def masked_moments(
+    values: np.ndarray, mask: np.ndarray | None = None, ddof: int = 1
+) -> tuple[float, float, int]:
     """Mean, variance (denominator count - ddof) and count of the values that count.
+
+    Equal values have exactly their own mean and exactly zero variance.
 
     Args:
         values: (n,); NaN is left out.
@@ -24,63 +31,107 @@ def masked_moments(values: np.ndarray, mask: np.ndarray | None = None, ddof: int
 
     Returns:
         (mean, variance, count); NaN where undefined.
+
+    Raises:
+        DataError: a mask of another length.
     """
-    values, mask = np.asarray(values), _NO_MASK if mask is None else np.asarray(mask, np.bool_)
-    count, total = _block_sums(values, mask, 0.0, 1)
-    n = int(count.sum())
-    mean = float(total.sum()) / n if n else float("nan")
-    squares = _block_sums(values, mask, mean, 2)[1] if n > ddof else np.zeros(1)
-    return mean, (float(squares.sum()) / (n - ddof) if n > ddof else float("nan")), n
+    values = flat(values)
+    blocks = np.empty((-(-len(values) // _BLOCK), 3))
+    launch(_block_moments, len(values), values, counted(mask, len(values)), _BLOCK, blocks)
+    count, mean, m2 = blocks[blocks[:, 0] > 0].T
+    total = count.sum()
+    if total == 0:
+        return math.nan, math.nan, 0
+    centre = mean[0] + np.sum(count * (mean - mean[0])) / total
+    squares = m2.sum() + np.sum(count * (mean - centre) ** 2)
+    return float(centre), float(squares / (total - ddof)) if total > ddof else math.nan, int(total)
 
 
 def whiten(
-    values: np.ndarray, mask: np.ndarray | None = None, ddof: int = 1, eps: float = 1e-8, shift: bool = True
+    values: np.ndarray,
+    mask: np.ndarray | None = None,
+    ddof: int = 1,
+    eps: float = 1e-8,
+    shift: bool = True,
+    missing: float = math.nan,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """(x - mean) / sqrt(var + eps) over the positions that count; 0 elsewhere.
 
     Args:
-        values: (n,); NaN stays NaN and does not enter the statistics.
+        values: (n,); NaN does not enter the statistics.
         mask: bool (n,); default all.
         ddof: degrees of freedom taken off the variance's denominator.
         eps: added to the variance, inside the root.
         shift: subtract the mean (False scales only, keeping the sign of every value).
+        missing: what a NaN that counts becomes.
+        out: float64 (n,) to write to, possibly `values` itself; default a new array.
 
     Returns:
         float64 (n,). With a single observation (or none) the scale is undefined and only the mean is
-        subtracted.
+        subtracted. Values without any spread become 0 (unshifted: stay) even where `eps` is 0.
+
+    Raises:
+        DataError: a mask of another length, or an infinite value.
     """
-    mean, variance, n = masked_moments(values, mask, ddof)
-    if n == 0:
-        mean = 0.0
-    scale = 1.0 / np.sqrt(variance + eps) if n > ddof else 1.0
-    mask = _NO_MASK if mask is None else np.asarray(mask, np.bool_)
-    return _affine(np.asarray(values), mask, mean if shift else 0.0, scale)
-
-
-@kernel(parallel=True)
-def _block_sums(values, mask, centre, power):
-    n_blocks = (len(values) + _BLOCK - 1) // _BLOCK
-    count = np.zeros(n_blocks, np.int64)
-    total = np.zeros(n_blocks, np.float64)
-    masked = len(mask) > 0
-    for b in prange(n_blocks):
-        c, t = 0, 0.0
-        for i in range(b * _BLOCK, min((b + 1) * _BLOCK, len(values))):
-            x = values[i]
-            if (masked and not mask[i]) or np.isnan(x):
-                continue
-            c += 1
-            t += (x - centre) ** power if power == 2 else x
-        count[b] = c
-        total[b] = t
-    return count, total
-
-
-@kernel(parallel=True)
-def _affine(values, mask, mean, scale):
-    out = np.zeros(len(values), np.float64)
-    masked = len(mask) > 0
-    for i in prange(len(values)):
-        if not masked or mask[i]:
-            out[i] = (values[i] - mean) * scale
+    mean, variance, count = masked_moments(values, mask, ddof)
+    if count and not math.isfinite(mean):
+        raise DataError("infinite values cannot be whitened; clip them first")
+    spread = 1.0 if math.isnan(variance) else math.sqrt(variance + eps)
+    if out is None:
+        out = np.array(values, dtype=np.float64)
+    elif out is not values:
+        np.copyto(out, values)
+    scale = 1.0 / spread if spread > 0 else 1.0
+    launch(_affine, len(out), out, counted(mask, len(out)), mean if shift else 0.0, scale, float(missing))
     return out
+
+
+@kernel(reorder=True)
+def _moments(values, n):
+    origin, total, squares = values[0], 0.0, 0.0
+    for i in range(n):  # deviations from a member: those of equal values are exactly 0
+        total += values[i] - origin
+    mean = origin + total / n
+    for i in range(n):
+        squares += (values[i] - mean) * (values[i] - mean)
+    return mean, squares
+
+
+@kernel()
+def _keep(values, mask, start, end, kept):
+    n = 0
+    if len(mask) > 0:  # each value is overwritten by the next unless it counts: no branch to mispredict
+        for i in range(start, end):
+            x = np.float64(values[i])
+            kept[n] = x
+            n += int(mask[i] & (x == x))
+    else:
+        for i in range(start, end):
+            x = np.float64(values[i])
+            kept[n] = x
+            n += int(x == x)
+    return n
+
+
+@kernel(parallel=True)
+def _block_moments(values, mask, size, out):
+    for b in prange(len(out)):
+        kept = np.empty(size, np.float64)
+        n = _keep(values, mask, b * size, min((b + 1) * size, len(values)), kept)
+        out[b, 0], out[b, 1], out[b, 2] = n, 0.0, 0.0
+        if n > 0:
+            out[b, 1], out[b, 2] = _moments(kept, n)
+
+
+@kernel(parallel=True)
+def _affine(values, mask, mean, scale, missing):
+    if len(mask) > 0:
+        for i in prange(len(values)):
+            y = (values[i] - mean) * scale
+            y = missing if np.isnan(y) else y
+            values[i] = y if mask[i] else 0.0
+    else:
+        for i in prange(len(values)):
+            y = (values[i] - mean) * scale
+            values[i] = missing if np.isnan(y) else y

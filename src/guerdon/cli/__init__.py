@@ -1,0 +1,130 @@
+"""`guerdon ...`: what each command is called and takes. The work is imported when a command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from guerdon import __version__, registry
+from guerdon.cli import forward
+
+_CREDIT_METHODS = ", ".join(registry.names("credit"))
+
+app = typer.Typer(
+    name="guerdon",
+    help="Reward engineering for reinforcement learning: rollouts in, learning signals out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a field; values as in YAML. Repeatable."),
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"guerdon {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error (or GUERDON_DEBUG=1).")
+    ] = False,
+) -> None:
+    forward.show_tracebacks(debug)
+
+
+@app.command()
+def credit(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Rollouts: .jsonl, .jsonl.gz or .parquet.")],
+    method: Annotated[str, typer.Option("--method", "-m", metavar="NAME", help=f"One of {_CREDIT_METHODS}.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="OUT", help="The same records with `advantages`.")
+    ],
+    settings: Settings = None,
+    json: Json = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out broken records and count them.")
+    ] = False,
+) -> None:
+    """Turn the signals of saved rollouts into one advantage per token."""
+    forward.call(
+        "guerdon.cli.credit:credit_command",
+        source=source,
+        method=method,
+        settings=settings or [],
+        out=out,
+        json=json,
+        skip_bad=skip_bad,
+    )
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
+    overrides: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="The run's folder.")] = None,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Train a policy with a recipe."""
+    forward.call(
+        "guerdon.cli.train:train_command",
+        recipe=recipe,
+        overrides=overrides or [],
+        resume=resume,
+        out=out,
+        device=device,
+        json=json,
+    )
+
+
+@app.command()
+def quickstart(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Where the runs are stored.")
+    ] = Path("runs/quickstart"),
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    json: Json = False,
+    device: Device = None,
+) -> None:
+    """Train a small reasoner twice, rewarded for answers and for answers and steps; compare the two."""
+    forward.call("guerdon.cli.quickstart:quickstart_command", out=out, seed=seed, json=json, device=device)
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to look for runs.")] = Path("runs"),
+    json: Json = False,
+    plot: Annotated[
+        str | None, typer.Option(metavar="METRIC", help="Draw this metric of all runs into one picture.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="PNG", help="The picture's file.")
+    ] = None,
+) -> None:
+    """List the runs in a folder and compare what they reached."""
+    forward.call("guerdon.cli.runs:runs_command", folder=folder, json=json, plot=plot, out=out)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point. Exit codes: 0 done, 2 an error in the input, 130 Ctrl-C, 141 the reader went away."""
+    try:
+        app(args=arguments, prog_name="guerdon")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,337 @@
+"""TorchEngine: sampling, scoring and training for any torch policy that can embed rollouts.
+
+Enters: prompts, rollouts, losses. Leaves: rollouts, log-probs, updated weights. A concrete engine says
+how token ids become hidden states, how those become logits, and how to decode one token at a time; all
+the rest, i.e. what must be equal for every policy, is here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from guerdon.data.ragged import Ragged
+from guerdon.data.rollouts import Rollouts
+from guerdon.engines.batching import micro_batches
+from guerdon.engines.drawing import check_room, draw
+from guerdon.engines.generation import Decoder
+from guerdon.engines.head import token_stats
+from guerdon.engines.optimize import adamw, optimizer_step
+from guerdon.engines.packing import unique_contexts
+from guerdon.engines.protocol import LossFn, Prompt, Sampling, TokenStats
+from guerdon.engines.weights import (
+    OPTIMIZER_FILE,
+    optimizer_tensors,
+    read_tensors,
+    restore_optimizer,
+    write_tensors,
+)
+from guerdon.errors import EngineError
+
+Contexts = Sequence[tuple[int, ...]]
+_DEFAULT_SAMPLING = Sampling()
+
+
+def pick_device(device: str | torch.device = "auto") -> torch.device:
+    """CUDA where there is one, else the CPU; anything but "auto" is taken as asked.
+
+    Raises:
+        EngineError: CUDA was asked for and is not there.
+    """
+    if str(device) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise EngineError(f"device {device!r} is not one torch knows: use auto, cpu, cuda or cuda:0") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise EngineError(f"device {device!r} was asked for, but torch sees no CUDA device: use auto or cpu")
+    return chosen
+
+
+class TorchEngine(ABC):
+    """Common half of `LabEngine` and `HFEngine`.
+
+    Attributes:
+        tokenizer: text to ids and back.
+        device: where the weights are.
+        context: longest sequence, prompt and completion together, in tokens.
+        lr: learning rate of the next step; set it freely between steps.
+        frozen: a reference policy: it samples and scores, and refuses to train.
+        micro_tokens: padded tokens of a micro-batch where `micro_rollouts` is not given.
+        cache_tokens: padded tokens whose keys and values generation may hold at once.
+    """
+
+    tokenizer: Any
+    context: int
+    vocab_size: int
+
+    def __init__(
+        self,
+        device: torch.device,
+        lr: float,
+        betas: Sequence[float],
+        weight_decay: float,
+        micro_tokens: int,
+        cache_tokens: int,
+    ) -> None:
+        self.device = device
+        self.lr = lr
+        self.betas = (float(betas[0]), float(betas[1]))
+        self.weight_decay = weight_decay
+        self.micro_tokens = micro_tokens
+        self.cache_tokens = cache_tokens
+        self.frozen = False
+        self._optimizer: torch.optim.AdamW | None = None
+
+    # -- what a concrete engine supplies -----------------------------------------------------------
+
+    @abstractmethod
+    def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        """Ids the completion continues from; never empty."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """What training changes, by name."""
+
+    @abstractmethod
+    def states(
+        self, contexts: Contexts, tokens: Ragged, whole: bool = False, layer: int | None = None
+    ) -> torch.Tensor:
+        """Hidden state (tokens, D) that predicts each token, or (`whole`) that has just read it."""
+
+    @abstractmethod
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Normalised hidden states (M, D) to logits (M, V)."""
+
+    @abstractmethod
+    def decoder(self, contexts: Contexts, steps: int) -> Decoder:
+        """Decoder over one row per context, with room for `steps` more tokens."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Copies of the weights under their transformers names."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over weights given under their transformers names."""
+
+    @abstractmethod
+    def clone(self) -> TorchEngine:
+        """A frozen copy: a reference policy that stays as this one is now."""
+
+    @abstractmethod
+    def save_model(self, folder: Path) -> None:
+        """Write weights, configuration and tokenizer into an existing folder."""
+
+    @abstractmethod
+    def load_model(self, folder: Path) -> None:
+        """Take over the weights of a folder written by `save_model`."""
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """bf16 arithmetic over float32 weights on CUDA, float32 elsewhere."""
+        if self.device.type == "cuda":
+            return torch.autocast("cuda", dtype=torch.bfloat16)
+        return nullcontext()
+
+    # -- sampling ----------------------------------------------------------------------------------
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        n: int = 1,
+        sampling: Sampling = _DEFAULT_SAMPLING,
+        prefix: Sequence[Sequence[int]] | None = None,
+        group: Sequence[int] | None = None,
+    ) -> Rollouts:
+        """Draw n completions per prompt.
+
+        Every unique prompt (with its prefix) is computed once and shared by its draws. A completion
+        depends on the seed, the prompt, the prefix and the number of the draw; a prompt given twice
+        continues the numbering. Batch order and size change nothing but the rounding of logits, so two
+        runs can differ only where a uniform number falls within that rounding.
+
+        Args:
+            prompts: texts or chat messages.
+            n: draws per prompt.
+            sampling: limits, temperature, filters, stop strings, seed.
+            prefix: ids that already begin each prompt's completion (branching); they come back as tokens
+                with `acted` False and log-prob 0.
+            group: label of each prompt; default: its index.
+
+        Returns:
+            rollouts ordered prompt by prompt, draw by draw. `tokens` end with eos where the policy chose
+            it, the text does not; a stop string stays in both. `logprobs` belong to the
+            temperature-scaled distribution before top-k and top-p. `truncated` marks rows ended by
+            `max_new_tokens` or by the context.
+
+        Raises:
+            EngineError: a prompt leaves no room in the context (prompt and lengths are named).
+        """
+        return draw(self, prompts, n, sampling, prefix, group)
+
+    # -- scoring -----------------------------------------------------------------------------------
+
+    def forward(self, rollouts: Rollouts, temperature: float = 1.0, entropy: bool = True) -> TokenStats:
+        """Log-prob and entropy of every token, with gradients, in one batch.
+
+        Returns:
+            flat float32 (total tokens,) in the order of `rollouts.tokens`.
+
+        Raises:
+            EngineError: no tokens or prompts, or a rollout longer than the context.
+        """
+        contexts, tokens = self._sequences(rollouts)
+        return self._stats(contexts, tokens, temperature, entropy)
+
+    def logprobs(self, rollouts: Rollouts, temperature: float = 1.0) -> Ragged:
+        """Log-prob of every token under this policy, float32, without gradients."""
+        contexts, tokens = self._sequences(rollouts)
+        out = np.empty(tokens.total, np.float32)
+        with torch.no_grad():
+            for rows in self._batches(contexts, tokens):
+                stats = self._stats([contexts[i] for i in rows], tokens.select(rows), temperature, False)
+                out[tokens.positions(rows)] = stats.logprobs.cpu().numpy()
+        return tokens.with_values(out)
+
+    def hidden(self, rollouts: Rollouts, layer: int = -1) -> np.ndarray:
+        """State of the model after reading each token, float32 (total tokens, D).
+
+        Args:
+            layer: 0 for the embeddings, i for the output of block i; the last one (-1) is normalised.
+        """
+        return self._read(*self._sequences(rollouts), layer)
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Mean of the last layer's states over the tokens of each text, float32 (texts, D)."""
+        lead = self.tokenizer.bos if self.tokenizer.bos is not None else self.tokenizer.eos
+        ids = [self.tokenizer.encode(text) or [self.tokenizer.eos] for text in texts]
+        tokens = Ragged.from_lists(ids, dtype=np.int32)
+        check_room([(lead,)] * len(ids), texts, self.context, at_least=tokens.lengths)
+        states = self._read([(lead,)] * len(ids), tokens, -1)
+        return np.add.reduceat(states, tokens.offsets[:-1], axis=0) / tokens.lengths[:, None].astype(np.float32)
+
+    # -- training ----------------------------------------------------------------------------------
+
+    def rollouts_from_text(self, prompts: Sequence[Prompt], completions: Sequence[str]) -> Rollouts:
+        """Rollouts that hold given completions (worked solutions), each followed by eos."""
+        ids = [[*self.tokenizer.encode(text), self.tokenizer.eos] for text in completions]
+        return Rollouts(
+            prompt=list(prompts), completion=list(completions), tokens=Ragged.from_lists(ids, dtype=np.int32)
+        )
+
+    def train_step(
+        self,
+        rollouts: Rollouts,
+        loss_fn: LossFn,
+        micro_rollouts: int | None = None,
+        max_grad_norm: float | None = 1.0,
+        lr: float | None = None,
+        temperature: float = 1.0,
+        entropy: bool = True,
+    ) -> dict[str, float]:
+        """One AdamW step on the sum of the losses of all micro-batches.
+
+        Args:
+            loss_fn: (stats, rows int64) -> (loss, metrics), called per micro-batch with the rows it holds;
+                it divides by the counts of the whole batch itself.
+            micro_rollouts: rollouts per micro-batch; default: as many as `micro_tokens` allows.
+            max_grad_norm: bound on the gradient's norm; None leaves it.
+            lr: learning rate of this step; default `self.lr`.
+            temperature: of the distribution `stats` describe.
+            entropy: whether `stats` hold entropies.
+
+        Returns:
+            "loss", "grad_norm" before clipping, and loss_fn's metrics averaged over tokens.
+
+        Raises:
+            TrainingError: loss or gradient not finite; names the rollouts; no weight has changed.
+            EngineError: the engine is a frozen copy.
+        """
+        optimizer = self._ready_optimizer(self.lr if lr is None else lr)
+        contexts, tokens = self._sequences(rollouts)
+
+        def forward(rows: np.ndarray) -> TokenStats:
+            return self._stats([contexts[i] for i in rows], tokens.select(rows), temperature, entropy)
+
+        batches = self._batches(contexts, tokens, micro_rollouts)
+        return optimizer_step(optimizer, batches, forward, loss_fn, tokens, max_grad_norm, rollouts.id)
+
+    # -- disk --------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, optimizer: bool = False) -> None:
+        """Write a folder that `load` and transformers read; with `optimizer`, AdamW's state too."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.save_model(folder)
+        if optimizer:
+            names = {parameter: name for name, parameter in self.parameters().items()}
+            state = {} if self._optimizer is None else optimizer_tensors(self._optimizer, names)
+            write_tensors(state, folder / OPTIMIZER_FILE)
+
+    def load(self, path: str | Path) -> None:
+        """Take over weights, and AdamW's state where the folder has one; training goes on bit for bit.
+
+        Raises:
+            EngineError: no such folder, damaged files or another architecture.
+        """
+        folder = Path(path)
+        self.load_model(folder)
+        self._optimizer = None
+        if (folder / OPTIMIZER_FILE).is_file() and not self.frozen:
+            names = {parameter: name for name, parameter in self.parameters().items()}
+            restore_optimizer(self._ready_optimizer(self.lr), read_tensors(folder / OPTIMIZER_FILE), names)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _sequences(self, rollouts: Rollouts) -> tuple[Contexts, Ragged]:
+        if rollouts.tokens is None or rollouts.prompt is None:
+            lacking = "tokens (see rollouts_from_text)" if rollouts.tokens is None else "prompts"
+            raise EngineError(f"these rollouts have no {lacking}: an engine scores prompts and token ids")
+        contexts = [self.prompt_ids(prompt) for prompt in rollouts.prompt]
+        check_room(contexts, rollouts.prompt, self.context, at_least=rollouts.tokens.lengths)
+        return contexts, rollouts.tokens
+
+    def _batches(self, contexts: Contexts, tokens: Ragged, micro_rollouts: int | None = None) -> list[np.ndarray]:
+        unique, owner = unique_contexts(contexts)
+        widths = np.array([len(c) for c in unique], dtype=np.int64)
+        return micro_batches(owner, widths, tokens.lengths, self.micro_tokens, micro_rollouts)
+
+    def _read(self, contexts: Contexts, tokens: Ragged, layer: int) -> np.ndarray:
+        """States after reading each token, micro-batch by micro-batch."""
+        if tokens.total == 0:
+            raise EngineError("there are no tokens to read")
+        out: np.ndarray | None = None
+        for rows in self._batches(contexts, tokens):
+            with torch.no_grad(), self.precision():
+                part = self.states([contexts[i] for i in rows], tokens.select(rows), whole=True, layer=layer)
+            if out is None:
+                out = np.empty((tokens.total, part.shape[1]), np.float32)
+            out[tokens.positions(rows)] = part.float().cpu().numpy()
+        assert out is not None
+        return out
+
+    def _stats(self, contexts: Contexts, tokens: Ragged, temperature: float, entropy: bool) -> TokenStats:
+        targets = torch.from_numpy(tokens.values.astype(np.int64)).to(self.device)
+        if tokens.total == 0:
+            nothing = torch.zeros(0, device=self.device, requires_grad=torch.is_grad_enabled())
+            return TokenStats(nothing, nothing * 1.0 if entropy else None)
+        with self.precision():
+            states = self.states(contexts, tokens)
+            return token_stats(states, self.logits, targets, self.vocab_size, temperature, entropy)
+
+    def _ready_optimizer(self, lr: float) -> torch.optim.AdamW:
+        if self.frozen:
+            raise EngineError("this engine is a frozen copy (a reference policy); train the one it was cloned from")
+        if self._optimizer is None:
+            parameters = list(self.parameters().values())
+            self._optimizer = adamw(parameters, lr, self.betas, self.weight_decay)
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        return self._optimizer

@@ -1,0 +1,298 @@
+"""A bare answer as read: decorations off, special spellings recognised, the rest parsed.
+
+What enters is the text of an answer (not a solution), what leaves is an `Answer` that says which kind of
+reading worked. Reading never evaluates anything large.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from guerdon.verify.maths.chars import to_ascii
+from guerdon.verify.maths.exact import Undefined
+from guerdon.verify.maths.lexer import MAX_DIGITS, Foreign, Number, TooLarge, Unreadable, closing_brace
+from guerdon.verify.maths.meaning import Meaning, meaning
+from guerdon.verify.maths.parser import parse
+from guerdon.verify.maths.units import Unit
+from guerdon.verify.maths.words import (
+    SYNONYMS,
+    choice_letter,
+    choice_letters,
+    lettered,
+    number_in_words,
+    plain_text,
+)
+
+MAX_TEXT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a text reads.
+
+    Attributes:
+        kind: "maths" (there is a meaning), "text" (words), "empty", "foreign" (mathematics for a computer
+            algebra system), "digits" (a number too long to compute with), "large" or "unsafe".
+        source: the cleaned ASCII text.
+        plain: the text as text (case and white space gone).
+        meaning: what it says, where kind is "maths".
+        unit: the unit set aside.
+        rounded: the written decimal of an answer marked as rounded, and whether digits were cut off.
+        cause: why there is no meaning.
+        letter, letters: the choice letter(s), where it can be read so.
+        clock: (minutes, seconds, half of the day) where it can be read as a time.
+        based: (value, base) of `1011_2`.
+        tight_unit, spaced_unit: a single letter after a number could be a unit.
+    """
+
+    kind: str
+    source: str
+    plain: str
+    meaning: Meaning | None = None
+    unit: Unit | None = None
+    rounded: tuple[Number, bool] | None = None
+    negative: bool = False
+    cause: str = ""
+    letter: str | None = None
+    letters: frozenset[str] | None = None
+    clock: tuple[int, int, str] | None = None
+    based: tuple[Fraction, int] | None = None
+    letter_unit: str = ""
+
+
+_WRAPPED = re.compile(
+    r"^(?:\\(?:boxed|fbox|text(?:bf|it|rm|sf|normal|tt)?|math(?:rm|bf|it|sf|tt)|mbox|hbox|boldsymbol|bm|emph|"
+    r"displaystyle|operatorname|ensuremath)\*?\s*\{)"
+)
+_LEAD = re.compile(
+    r"^(?:\s|\\[,;:! ]|\\displaystyle(?![A-Za-z])|\\quad(?![A-Za-z])|=(?!=)|"
+    r"(?:(?:the|final|correct)\s+)*(?:answer|ans|result)(?:\s+is)?\s*[:=]|(?:the\s+)?(?:final\s+)?answer\s+is\s|&)+",
+    re.IGNORECASE,
+)
+_APPROX = re.compile(
+    r"^(?:\\(?:approx|simeq|thickapprox|sim|doteq)(?![A-Za-z])|~|(?:approximately|approx\.?|about|roughly|around)\s)\s*",
+    re.IGNORECASE,
+)
+_APPROX_TAIL = re.compile(r"\s*\(?\s*(?:\\text\s*\{)?\s*\(?(?:approx\.?|approximately|rounded)\)?\s*\}?\s*\)?$", re.IGNORECASE)
+_BASED = re.compile(
+    r"^\(?\s*(-?[0-9A-Fa-f]*[0-9][0-9A-Fa-f]*|-?[A-Fa-f]{2,})\s*\)?(?:\s*_\s*\{?\s*\(?|\s+(?:in\s+)?base[\s-]*)"
+    r"(\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\)?\s*\}?$"
+)
+_BASES = dict(zip("two three four five six seven eight nine ten twelve sixteen".split(), [*range(2, 11), 12, 16], strict=True))
+_CLOCK = re.compile(r"^(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(?:([ap])\.?\s?m\.?)?(?:\s*o'?clock)?$", re.IGNORECASE)
+_TEXT_COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|math(?:rm|bf|it)|mbox)\s*\{([^{}]*)\}")
+_PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)")
+_SCIENTIFIC = re.compile(r"\d+(?:\.\d+)?[eE][+-]?\d+")
+_REPEATS_WORD = re.compile(r"^(\d*\.\d+)\s*\(?(?:\\text\s*\{)?\s*\(?(?:repeating|recurring)\)?\}?\)?$")
+_MONEY = re.compile(r"\\\$|(?<![A-Za-z])(?:USD|US)\s*\$?(?=\s*\d)|\$(?=\s*[\d.])")
+_CONTENT = re.compile(r"[0-9A-Za-z\u0080-\U0010ffff]|\\[{}]")
+_EMPTY_COMMAND = re.compile(r"\\(?:boxed|fbox|text|mathrm|quad|left|right|displaystyle|dots|ldots)(?![A-Za-z])")
+
+
+def read(text: str) -> Answer:
+    """The plain reading of an answer."""
+    return read_as(text)
+
+
+@lru_cache(maxsize=16_384)
+def read_as(text: str, scientific: bool = False, lists: bool = False, letters: bool = False) -> Answer:
+    """A reading of an answer; the flags choose among readings of what is ambiguous (see `parser.parse`)."""
+    if len(text) > MAX_TEXT:
+        return Answer("large", "", "", cause=f"too large: {len(text)} characters")
+    ascii_text = to_ascii(text if text.isascii() else unicodedata.normalize("NFC", text))
+    if ascii_text is None:
+        return Answer("unsafe", "", "", cause="unparsable: control characters")
+    source, approx = clean(ascii_text)
+    if not _CONTENT.search(_EMPTY_COMMAND.sub("", source)):
+        return Answer("empty", source, "")
+    if _PLAIN_NUMBER.fullmatch(source) and len(source) > MAX_DIGITS:
+        return Answer("digits", canonical_digits(source), source)
+    return _Reader(source, approx).answer(scientific=scientific, lists=lists, letters=letters)
+
+
+def clean(text: str) -> tuple[str, bool]:
+    """Take off what surrounds an answer: dollars, boxes, fonts, quotes, a final full stop, "Answer:".
+
+    Returns:
+        (what is left, whether it was marked as approximate).
+    """
+    approx = False
+    previous = None
+    while text != previous:
+        previous = text
+        text = _LEAD.sub("", text.strip())
+        text = _unquoted(text)
+        found = _WRAPPED.match(text)
+        if found:
+            close = closing_brace(text, found.end())
+            if close == len(text) - 1:
+                text = text[found.end() : close]
+                continue
+            if close > 0 and text[close + 1 :].strip() in (".", ",", ";", "!"):
+                text = text[found.end() : close]
+                continue
+        marked = _APPROX.sub("", text)
+        if marked != text:
+            text, approx = marked, True
+        text = _without_end(text)
+    shorter = _APPROX_TAIL.sub("", text)
+    return (shorter, True) if shorter != text else (text, approx)
+
+
+_QUOTES = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`"), ('"', '"'), ("*", "*"))
+
+
+def _unquoted(text: str) -> str:
+    for opener, closer in _QUOTES:
+        if len(text) >= len(opener) + len(closer) and text.startswith(opener) and text.endswith(closer):
+            inside = text[len(opener) : len(text) - len(closer)]
+            if opener in inside or (opener == "$" and text.endswith("\\$")):
+                continue
+            return inside
+    return text
+
+
+def _without_end(text: str) -> str:
+    if text.endswith("...") or text.endswith("\\left."):
+        return text
+    while text and text[-1] in ".,; \t\n":
+        text = text[:-1]
+    while text.endswith("\\") and not text.endswith("\\\\"):  # what is left of a final "\ " or "\,"
+        text = text[:-1].rstrip()
+    return text
+
+
+def canonical_digits(text: str) -> str:
+    """A plain decimal without leading and trailing zeros, so that equal numbers are equal strings."""
+    sign = "-" if text.startswith("-") else ""
+    whole, _, part = text.lstrip("+-").partition(".")
+    whole, part = whole.lstrip("0"), part.rstrip("0")
+    return f"{sign}{whole or 0}.{part}" if part else f"{sign}{whole or 0}".replace("-0", "0") if not whole else sign + whole
+
+
+class _Reader:
+    """The special spellings in order, then the parser."""
+
+    def __init__(self, source: str, approx: bool) -> None:
+        self.source, self.approx = source, approx
+        self.plain = plain_text(source)
+
+    def answer(self, **flags: bool) -> Answer:
+        text = self.source
+        synonym = SYNONYMS.get(self.plain)
+        if synonym is not None and len(text) > 1:
+            text = synonym
+        bare = _TEXT_COMMAND.sub(r"\1", text).replace("$", "").replace("\\ ", " ").strip()
+        found = _BASED.match(bare) if len(bare) < 80 else None
+        if found:
+            based = _based_value(found[1], found[2])
+            if based is not None:
+                return Answer("based", text, self.plain, based=based)
+        letter = choice_letter(text)
+        if letter is not None:
+            text = letter
+        words = number_in_words(self.plain) if self.plain.replace("-", " ").replace(" ", "").isalpha() else None
+        if words is not None:
+            text = str(words)
+        repeats = _REPEATS_WORD.match(text)
+        if repeats:
+            text = repeats[1] + "..."
+        if "$" in text or "US" in text:
+            text = _with_currency(text)
+        return self._parsed(text, letter, bare, flags)
+
+    def _parsed(self, text: str, letter: str | None, bare: str, flags: dict[str, bool]) -> Answer:
+        letters = choice_letters(self.source)
+        clock = _clock(bare)
+        letter = letter or lettered(self.source)
+        try:
+            parser = parse(text, **flags)
+            what = meaning(parser.tree)
+        except Unreadable as error:
+            return Answer(
+                "text", text, self.plain, cause=f"unparsable: {error}", letter=letter, letters=letters, clock=clock
+            )
+        except (Foreign, Undefined) as error:
+            return Answer("foreign", text, self.plain, cause=f"unsupported: {error}", letter=letter, letters=letters)
+        except (TooLarge, RecursionError) as error:
+            cause = str(error) if isinstance(error, TooLarge) else "too large: nested too deep"
+            return Answer("large", text, self.plain, cause=cause)
+        rounded, negative = self._rounding(parser)
+        units = set(parser.units)
+        return Answer(
+            "maths",
+            text,
+            self.plain,
+            meaning=what,
+            unit=parser.units[0] if len(units) == 1 else None,
+            rounded=rounded,
+            negative=negative,
+            letter=letter,
+            letters=letters,
+            clock=clock,
+            letter_unit=parser.letter_units,
+        )
+
+    def _rounding(self, parser: object) -> tuple[tuple[Number, bool] | None, bool]:
+        """The decimal of an answer marked as rounded: `\\approx 3.14` or `3.14...`."""
+        dots: Number | None = parser.dots  # type: ignore[attr-defined]
+        numbers = [token[1] for token in parser.tokens if token[0] == "num"]  # type: ignore[attr-defined]
+        negative = any(token[1] == "-" for token in parser.tokens[:3])  # type: ignore[attr-defined]
+        if dots is not None:
+            return ((dots, True), negative) if len(numbers) == 1 else (None, False)
+        approximate = self.approx or any(token[1] == "approx" for token in parser.tokens)  # type: ignore[attr-defined]
+        if not approximate or not numbers:
+            return None, False
+        if len(numbers) == 1:
+            return (numbers[0], False), negative
+        scaled = _scaled(numbers, parser.tokens)  # type: ignore[attr-defined]
+        return ((scaled, False), negative) if scaled is not None else (None, False)
+
+
+def _scaled(numbers: list[Number], tokens: list[tuple[str, object, bool]]) -> Number | None:
+    """`6.02 \\times 10^{23}` as one written number, precise to its last digit."""
+    if len(numbers) != 3 or numbers[1].text != "10" or not any(t[1] == "^" for t in tokens):
+        return None
+    caret = next(i for i, t in enumerate(tokens) if t[1] == "^")
+    sign = -1 if any(t[1] == "-" for t in tokens[caret : caret + 3]) else 1
+    power = sign * int(numbers[2].value)
+    if abs(power) > MAX_DIGITS:
+        return None
+    return Number(numbers[0].value * Fraction(10) ** power, True, numbers[0].places - power, numbers[0].text)
+
+
+def _with_currency(text: str) -> str:
+    """Escaped dollars, and dollars that open nothing, are the currency."""
+    if text.replace("\\$", "").count("$") % 2 == 0 and "\\$" not in text and "US" not in text:
+        return text
+    return _MONEY.sub(r"\\currency{dollar}", text)
+
+
+def _based_value(digits: str, base_name: str) -> tuple[Fraction, int] | None:
+    base = _BASES.get(base_name) or int(base_name)
+    if not 2 <= base <= 36:
+        return None
+    try:
+        return Fraction(int(digits, base)), base
+    except ValueError:
+        return None
+
+
+def _clock(text: str) -> tuple[int, int, str] | None:
+    """(minutes after twelve or midnight, seconds, "am", "pm" or "")"""
+    found = _CLOCK.match(text) if len(text) < 30 else None
+    if not found or not (found[2] or found[4]):
+        return None
+    hours, minutes, seconds = int(found[1]), int(found[2] or 0), int(found[3] or 0)
+    if hours > 24 or minutes > 59 or seconds > 59:
+        return None
+    half = found[4].lower() + "m" if found[4] else ""
+    if half and hours > 12:
+        return None
+    if half:
+        hours = hours % 12 + (12 if half == "pm" else 0)
+    return hours * 60 + minutes, seconds, half

@@ -1,0 +1,197 @@
+"""The verdict on two bare answers: in order identical text, special spellings, meanings, other readings.
+
+`decide` is symmetric (except that only a gold may be marked as rounded), deterministic, and bounded: it
+ends with a verdict, or with a cause that says what to do about it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from guerdon.verify.maths.answers import Answer, read, read_as
+from guerdon.verify.maths.compare import same
+from guerdon.verify.maths.exact import Undefined, facts
+from guerdon.verify.maths.lexer import Foreign, TooLarge
+from guerdon.verify.maths.meaning import Named, Reals, Tuple, Values, Word
+from guerdon.verify.maths.meaning import Number as Scalar
+from guerdon.verify.maths.scalars import Undecided, repeating, rounds_to
+from guerdon.verify.maths.units import conflicting
+
+_INTEGER = re.compile(r"-?\d{1,300}")
+_EULER = re.compile(r"\d+e[+-]\d(?!\d)")
+_COMMAS = re.compile(r"\d,\d{3}(?!\d)")
+
+
+class Decision(NamedTuple):
+    """A verdict on two answers.
+
+    Attributes:
+        equal: True, False, or None where the fast path has none.
+        path: how it was reached ("integer", "rational", "modular", "numeric", "structure", "text" ...).
+        cause: why there is no verdict, or what was wrong with an answer that is False by that.
+    """
+
+    equal: bool | None
+    path: str
+    cause: str = ""
+
+
+def decide(gold: str, prediction: str) -> Decision:
+    """Whether two bare answers are equal; never raises, never runs long."""
+    if _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(prediction):
+        return _INTEGERS[int(gold) == int(prediction)]
+    return _decide(gold, prediction)
+
+
+_INTEGERS = (Decision(False, "integer"), Decision(True, "integer"))
+
+
+@lru_cache(maxsize=16_384)
+def _decide(gold: str, prediction: str) -> Decision:
+    a, b = read(gold), read(prediction)
+    verdict = compare_answers(a, b)
+    if verdict.equal or verdict.equal is None and verdict.path != "foreign":
+        return verdict
+    for x, y in _other_readings(gold, prediction, a, b):
+        other = compare_answers(x, y)
+        if other.equal:
+            return Decision(True, f"{other.path} (other reading)")
+    return verdict
+
+
+def compare_answers(gold: Answer, prediction: Answer) -> Decision:
+    """Compare two readings."""
+    for side in (gold, prediction):
+        if side.kind == "unsafe":
+            return Decision(None, "unsafe", side.cause)
+    if "empty" in (gold.kind, prediction.kind):
+        return Decision(False, "empty", "no answer")
+    if gold.source == prediction.source and gold.kind != "text":
+        return Decision(True, "identical")
+    special = _special(gold, prediction)
+    if special is not None:
+        return special
+    for side in (gold, prediction):
+        if side.kind == "large":
+            return Decision(None, "guard", side.cause)
+    if gold.kind == prediction.kind == "maths":
+        return _meanings(gold, prediction)
+    if gold.kind == "maths" and isinstance(gold.meaning, Word):
+        return Decision(gold.plain == prediction.plain, "text")
+    if prediction.kind == "maths" and isinstance(prediction.meaning, Word):
+        return Decision(gold.plain == prediction.plain, "text")
+    if "text" in (gold.kind, prediction.kind):
+        same_text = gold.plain == prediction.plain
+        side = "reference" if gold.kind == "text" else "prediction"
+        cause = "" if same_text else f"{side}: {(gold if gold.kind == 'text' else prediction).cause}"
+        return Decision(same_text, "text", cause)
+    return Decision(None, "foreign", gold.cause or prediction.cause)
+
+
+def _special(gold: Answer, prediction: Answer) -> Decision | None:
+    """Spellings that are no expressions: long digits, bases, times, choices."""
+    if "digits" in (gold.kind, prediction.kind):
+        return Decision(gold.source == prediction.source, "digits")
+    if gold.based or prediction.based:
+        return _bases(gold, prediction)
+    if gold.clock and prediction.clock:
+        return _clocks(gold, prediction)
+    if (gold.clock and isinstance(prediction.meaning, Scalar)) or (prediction.clock and isinstance(gold.meaning, Scalar)):
+        return Decision(False, "time")
+    if gold.letters and prediction.letters:
+        return Decision(gold.letters == prediction.letters, "choice")
+    for one, other in ((gold, prediction), (prediction, gold)):
+        if one.letter and one.letter == other.source:
+            return Decision(True, "choice")
+    return None
+
+
+def _bases(gold: Answer, prediction: Answer) -> Decision:
+    """Numbers with a base are equal by value; digits without their base are no such number."""
+    if gold.based and prediction.based:
+        return Decision(gold.based[0] == prediction.based[0], "base")
+    (value, base), other = (gold.based, prediction) if gold.based else (prediction.based, gold)  # type: ignore[misc]
+    if not isinstance(other.meaning, Scalar):
+        return Decision(False, "base")
+    verdict = same(Scalar(("num", value, False)), other.meaning)[0]
+    return Decision(verdict, "base", "" if verdict else f"base {base} on one side only")
+
+
+def _clocks(gold: Answer, prediction: Answer) -> Decision:
+    """Times of day; without am or pm, a time agrees with either half."""
+    (x, x_seconds, x_half), (y, y_seconds, y_half) = gold.clock, prediction.clock  # type: ignore[misc]
+    if bool(x_half) != bool(y_half):
+        return Decision((x - y) % 720 == 0 and x_seconds == y_seconds, "time")
+    return Decision(x == y and x_seconds == y_seconds, "time")
+
+
+def _meanings(gold: Answer, prediction: Answer) -> Decision:
+    if gold.rounded is not None:
+        rounded = _rounded(gold, prediction)
+        if rounded is not None:
+            return rounded
+    a, b = gold.meaning, prediction.meaning
+    for answer in (gold, prediction):
+        if answer.rounded is not None and answer.rounded[1] and isinstance(answer.meaning, Scalar):
+            period, _ = repeating(answer.rounded[0])
+            if period is not None:
+                exact = Scalar(("num", -period if answer.negative else period, False))
+                a, b = (exact, b) if answer is gold else (a, exact)
+    try:
+        verdict, path = same(a, b)  # type: ignore[arg-type]
+    except TooLarge as error:
+        return Decision(None, "guard", str(error))
+    except (Undecided, Undefined) as error:
+        return Decision(None, "foreign", f"undecided: {error}")
+    except (Foreign, RecursionError) as error:
+        return Decision(None, "foreign", f"unsupported: {error}")
+    if verdict and conflicting(gold.unit, prediction.unit):
+        return Decision(False, "units", "units conflict")
+    return Decision(verdict, path)
+
+
+def _rounded(gold: Answer, prediction: Answer) -> Decision | None:
+    """A rounded gold accepts what rounds to it and is at least as precise; None: compare as usual."""
+    number, cut = gold.rounded  # type: ignore[misc]
+    other = prediction.meaning
+    if isinstance(other, Named):
+        other = other.value
+    if not isinstance(other, Scalar) or (cut and repeating(number)[1]):
+        return None
+    if prediction.rounded is not None and prediction.rounded[0].places < number.places:
+        return Decision(False, "rounded", "less precise than the reference")
+    try:
+        return Decision(True, "rounded") if rounds_to(other.node, number, gold.negative, cut) else None
+    except (TooLarge, Undecided, Undefined, Foreign):
+        return None
+
+
+def _other_readings(gold: str, prediction: str, a: Answer, b: Answer) -> list[tuple[Answer, Answer]]:
+    """Pairs in which one side or both are read differently where their text is ambiguous."""
+    found: list[tuple[Answer, Answer]] = []
+    for flag, pattern in (("scientific", _EULER), ("lists", _COMMAS)):
+        x = read_as(gold, **{flag: True}) if pattern.search(a.source) else a
+        y = read_as(prediction, **{flag: True}) if pattern.search(b.source) else b
+        if flag == "lists" and not (_several(a) or _several(b)):
+            continue
+        if x is not a or y is not b:
+            found += [pair for pair in ((x, y), (x, b), (a, y)) if pair != (a, b)]
+    if a.letter_unit or b.letter_unit:
+        x = read_as(gold, letters=True) if _unit_reading(a, b) else a
+        y = read_as(prediction, letters=True) if _unit_reading(b, a) else b
+        if x is not a or y is not b:
+            found.append((x, y))
+    return found
+
+
+def _several(answer: Answer) -> bool:
+    return isinstance(answer.meaning, Values | Tuple | Reals)
+
+
+def _unit_reading(answer: Answer, other: Answer) -> bool:
+    """Whether a letter after a number may be a unit: after a space, or as the other side has it."""
+    if not answer.letter_unit or (isinstance(other.meaning, Scalar) and facts(other.meaning.node).symbols and not other.letter_unit):
+        return False
+    return answer.letter_unit == "spaced" or other.unit is not None

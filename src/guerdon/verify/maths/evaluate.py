@@ -1,0 +1,348 @@
+"""Is an expression zero? Decided with decimals at two precisions, and at several points for letters.
+
+A true zero shrinks with the precision; anything else settles. What is absorbed in a sum (1 + 10^-90) or
+cancelled is measured on the way and pays for more digits. Letters are tried at pseudo-random real points:
+two expressions agree when they agree wherever both are real.
+"""
+
+from __future__ import annotations
+
+import decimal
+import hashlib
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from guerdon.verify.maths import numeric as num
+from guerdon.verify.maths.exact import NotRational, Undefined, rational
+from guerdon.verify.maths.lexer import Foreign, TooLarge
+from guerdon.verify.maths.numeric import ONE, TWO, ZERO, Value
+
+Node = tuple[Any, ...]
+
+PRECISION = 50
+MAX_PRECISION = 3_000
+POINTS = 3
+_RANGES = (("1.1", "2.9"), ("-2.7", "-0.3"), ("0.1", "0.9"), ("-0.9", "3.1"), ("3.2", "7.9"), ("-6.3", "-2.2"))
+
+
+class Undecided(Exception):
+    """The numbers do not settle the question."""
+
+
+class Evaluator:
+    """Values of scalar nodes at one point, in the current decimal context.
+
+    Attributes:
+        absorbed: most decimal digits by which one term of a sum was larger than another.
+        cancelled: most leading digits lost in a sum.
+        left_reals: a root or logarithm had no real value.
+    """
+
+    def __init__(self, point: Mapping[str, Decimal]) -> None:
+        self.point = point
+        self.absorbed = self.cancelled = 0
+        self.left_reals = False
+        self.budget = 20_000
+
+    def value(self, node: Node) -> Value:
+        """The value of a node; angles in degrees are plain numbers outside trigonometric functions."""
+        self.budget -= 1
+        if self.budget < 0:
+            raise TooLarge("too large: too many operations")
+        try:
+            value = _RULES[node[0]](self, node)
+        except KeyError:
+            raise Foreign(str(node[0])) from None
+        if not isinstance(value, Decimal):
+            self.left_reals = True
+        return value
+
+    def number(self, node: Node) -> Value:
+        return Decimal(node[1].numerator) / node[1].denominator
+
+    def letter(self, node: Node) -> Value:
+        return self.point[node[1]]
+
+    def constant(self, node: Node) -> Value:
+        name = node[1]
+        if name == "inf":
+            raise Undefined("infinity")
+        return num.pi() if name == "pi" else ONE.exp() if name == "e" else (ZERO, ONE)
+
+    def sum(self, node: Node) -> Value:
+        values = [self.value(term) for term in node[1]]
+        total: Value = ZERO
+        for value in values:
+            total = num.add(total, value)
+        for pieces, whole in zip(zip(*map(num.parts, values), strict=True), num.parts(total), strict=True):
+            sizes = [piece.adjusted() for piece in pieces if piece]
+            if len(sizes) > 1:
+                top = max(sizes)
+                self.absorbed = max(self.absorbed, top - min(sizes))
+                self.cancelled = max(self.cancelled, top - whole.adjusted() if whole else 10**6)
+        return total
+
+    def product(self, node: Node) -> Value:
+        total = self.value(node[1][0])
+        for factor in node[1][1:]:
+            total = num.multiply(total, self.value(factor))
+        return total
+
+    def quotient(self, node: Node) -> Value:
+        return num.divide(self.value(node[1]), self.value(node[2]))
+
+    def power(self, node: Node) -> Value:
+        base = self.value(node[1])
+        try:
+            exponent = rational(node[2])
+        except NotRational:
+            return num.power(base, self.value(node[2]))
+        if exponent.denominator == 1:
+            return num.power(base, Decimal(exponent.numerator))
+        if isinstance(base, Decimal) and base < 0 and exponent.denominator % 2:
+            root = num.real_root(base, exponent.denominator)
+            return num.power(root, Decimal(exponent.numerator))
+        return num.power(base, Decimal(exponent.numerator) / exponent.denominator)
+
+    def root(self, node: Node) -> Value:
+        degree, inside = self.value(node[1]), self.value(node[2])
+        if isinstance(inside, Decimal) and isinstance(degree, Decimal) and degree == degree.to_integral_value():
+            n = int(degree)
+            if n < 1:
+                raise Undefined("root of degree zero")
+            if inside >= 0 or n % 2:
+                return num.real_root(inside, n)
+        return num.power(inside, num.divide(ONE, degree))
+
+    def absolute(self, node: Node) -> Value:
+        return num.modulus(self.value(node[1]))
+
+    def factorial(self, node: Node) -> Value:
+        value = self.value(node[1])
+        if not isinstance(value, Decimal) or value < 0 or value != value.to_integral_value():
+            raise Undefined("factorial of no natural number")
+        if value > 3000:
+            raise TooLarge("too large: factorial")
+        total = ONE
+        for k in range(2, int(value) + 1):
+            total *= k
+        return total
+
+    def function(self, node: Node) -> Value:
+        """A function's value; one that is tiny or huge has lost as many digits as it is small or large."""
+        value = self._function(node[1], node[2])
+        size = num.modulus(value)
+        self.cancelled = max(self.cancelled, abs(size.adjusted()) if size else 10**6)
+        return value
+
+    def _function(self, name: str, args: tuple[Node, ...]) -> Value:
+        if name in _ANGLED:
+            return _ANGLED[name](self.angle(args[0]))
+        values = [self.value(argument) for argument in args]
+        if name == "log":
+            return num.divide(num.logarithm(values[0]), num.logarithm(values[1] if args[1:] else Decimal(10)))
+        if name == "binom":
+            return self.binomial(values[0], args[1])
+        if name in _PLAIN:
+            return _PLAIN[name](values[0])
+        reals = [value for value in values if isinstance(value, Decimal)]
+        if len(reals) < len(values):
+            raise Undefined(f"{name} of a complex number")
+        if name in _REAL:
+            return _REAL[name](*reals)
+        raise Foreign(name)
+
+    def angle(self, node: Node) -> Value:
+        """An angle in radians: degrees are converted here and only here."""
+        if node[0] == "deg":
+            return num.divide(num.multiply(self.value(node[1]), num.pi()), Decimal(180))
+        if node[0] in ("add", "mul"):
+            marked = [part for part in node[1] if part[0] == "deg" or (part[0] == "neg" and part[1][0] == "deg")]
+            if marked and (node[0] == "mul" or len(marked) == len(node[1])):
+                return num.divide(num.multiply(self.value(node), num.pi()), Decimal(180))
+        if node[0] == "neg":
+            return num.negative(self.angle(node[1]))
+        return self.value(node)
+
+    def binomial(self, n: Value, below: Node) -> Value:
+        k = rational(below)
+        if k.denominator != 1 or not 0 <= k <= 200:
+            raise Foreign("binomial")
+        total: Value = ONE
+        for step in range(int(k)):
+            total = num.divide(num.multiply(total, num.add(n, Decimal(-step))), Decimal(step + 1))
+        return total
+
+
+def _tangent(a: Value) -> Value:
+    return num.divide(num.sine(a), num.cosine(a))
+
+
+def _hyperbolic(sign: int) -> Callable[[Value], Value]:
+    def value(a: Value) -> Value:
+        down = num.exponential(num.negative(a))
+        return num.divide(num.add(num.exponential(a), down if sign > 0 else num.negative(down)), TWO)
+
+    return value
+
+
+_SINH, _COSH = _hyperbolic(-1), _hyperbolic(1)
+_ANGLED: dict[str, Callable[[Value], Value]] = {
+    "sin": num.sine,
+    "cos": num.cosine,
+    "tan": _tangent,
+    "cot": lambda a: num.divide(num.cosine(a), num.sine(a)),
+    "sec": lambda a: num.divide(ONE, num.cosine(a)),
+    "csc": lambda a: num.divide(ONE, num.sine(a)),
+    "cis": lambda a: num.add(num.cosine(a), num.multiply((ZERO, ONE), num.sine(a))),
+}
+_PLAIN: dict[str, Callable[[Value], Value]] = {
+    "exp": num.exponential,
+    "ln": num.logarithm,
+    "sinh": _SINH,
+    "cosh": _COSH,
+    "tanh": lambda a: num.divide(_SINH(a), _COSH(a)),
+    "coth": lambda a: num.divide(_COSH(a), _SINH(a)),
+}
+_REAL: dict[str, Callable[..., Decimal]] = {
+    "arcsin": num.arcsine,
+    "arccos": lambda x: num.pi() / 2 - num.arcsine(x),
+    "arctan": num.arctangent,
+    "arccot": lambda x: num.pi() / 2 - num.arctangent(x),
+    "arcsec": lambda x: num.pi() / 2 - num.arcsine(ONE / x),
+    "arccsc": lambda x: num.arcsine(ONE / x),
+    "arcsinh": lambda x: (x + (x * x + 1).sqrt()).ln(),
+    "arccosh": lambda x: (x + (x * x - 1).sqrt()).ln(),
+    "arctanh": lambda x: ((1 + x) / (1 - x)).ln() / 2,
+    "max": max,
+    "min": min,
+    "floor": lambda x: x.to_integral_value(rounding=decimal.ROUND_FLOOR),
+    "ceil": lambda x: x.to_integral_value(rounding=decimal.ROUND_CEILING),
+}
+_RULES: dict[str, Callable[[Evaluator, Node], Value]] = {
+    "num": Evaluator.number,
+    "sym": Evaluator.letter,
+    "const": Evaluator.constant,
+    "add": Evaluator.sum,
+    "mul": Evaluator.product,
+    "div": Evaluator.quotient,
+    "pow": Evaluator.power,
+    "root": Evaluator.root,
+    "abs": Evaluator.absolute,
+    "fact": Evaluator.factorial,
+    "fn": Evaluator.function,
+    "neg": lambda self, node: num.negative(self.value(node[1])),
+    "deg": lambda self, node: self.value(node[1]),
+}
+
+
+def evaluate(node: Node, point: Mapping[str, Decimal], precision: int) -> tuple[Value, Evaluator]:
+    """The value of a node and how trustworthy its digits are.
+
+    Raises:
+        Undefined: no value at this point.
+        TooLarge: beyond the range of decimals.
+    """
+    evaluator = Evaluator(point)
+    with decimal.localcontext(num.context(precision)):
+        try:
+            return evaluator.value(node), evaluator
+        except (decimal.Overflow, decimal.Underflow, MemoryError):
+            raise TooLarge("too large: out of range") from None
+        except decimal.DecimalException as error:
+            raise Undefined(type(error).__name__) from None
+
+
+def compare(
+    a: Node, b: Node, point: Mapping[str, Decimal], tolerance: Decimal | None = None
+) -> tuple[bool, int]:
+    """Whether a and b differ at a point (exactly, or by more than a relative tolerance), and how many of
+    the two were computed without leaving the real numbers.
+
+    Raises:
+        Undefined, TooLarge: as `evaluate`.
+    """
+    precision = PRECISION
+    last: Decimal | None = None
+    while precision <= MAX_PRECISION:
+        (x, seen), (y, met) = evaluate(a, point, precision), evaluate(b, point, precision)
+        absorbed, cancelled = max(seen.absorbed, met.absorbed), max(seen.cancelled, met.cancelled)
+        real = 2 - seen.left_reals - met.left_reals
+        if absorbed * 2 + 20 > precision:
+            precision, last = absorbed * 2 + 40, None
+            continue
+        with decimal.localcontext(num.context(precision)):
+            gap, size = num.modulus(num.add(x, num.negative(y))), max(num.modulus(x), num.modulus(y))
+            if tolerance is not None and cancelled < precision - 20:
+                return gap > tolerance * size, real
+            if not gap and cancelled < 10:
+                return False, real
+            if gap and cancelled < 20 and gap.adjusted() > size.adjusted() - 15:
+                return True, real
+            if gap and cancelled < 10 and gap.adjusted() <= size.adjusted() - precision + 10:
+                return False, real
+            verdict = _settled(last, gap, precision)
+            if verdict is not None:
+                return verdict, real
+        last, precision = gap, precision * 2
+    raise TooLarge(f"too large: needs more than {MAX_PRECISION} digits")
+
+
+def _settled(last: Decimal | None, gap: Decimal, precision: int) -> bool | None:
+    """Compare the gap with that at half the precision: it vanishes (False), stays (True), or neither."""
+    if last is None:
+        return None
+    if not gap or not last:
+        return False if not gap else None
+    if gap.adjusted() <= last.adjusted() - precision // 4:
+        return False
+    return True if abs(gap - last) < gap / 1000 else None
+
+
+@lru_cache(maxsize=4096)
+def sample(name: str, trial: int) -> Decimal:
+    """A pseudo-random real value for a letter; trials from 100 on give natural numbers."""
+    digest = hashlib.blake2b(f"{trial}|{name}".encode(), digest_size=8).digest()
+    part = int.from_bytes(digest, "big")
+    if trial >= 100:
+        return Decimal(2 + part % 9)
+    low, high = map(Decimal, _RANGES[trial % len(_RANGES)])
+    return low + (high - low) * Decimal(part % 10**12) / 10**12
+
+
+def agree(a: Node, b: Node, symbols: frozenset[str], tolerance: Decimal | None = None) -> bool:
+    """Whether two expressions agree: as numbers, or wherever they are real as functions of their letters.
+
+    Where neither side is real a difference of branches (`x sqrt x` and `sqrt(x^3)` at -1) is no
+    disagreement; where one side alone is real it is.
+
+    Raises:
+        Undecided: too few points where both are defined.
+        TooLarge: beyond the limits at every point.
+    """
+    if not symbols:
+        try:
+            return not compare(a, b, {}, tolerance)[0]
+        except Undefined as error:
+            raise Undecided(f"undefined: {error}") from None
+    names, trouble = sorted(symbols), "no point where both sides are defined"
+    for trials in (range(12), range(100, 108)):
+        agreed = branches = 0
+        for trial in trials:
+            try:
+                differs, real = compare(a, b, {name: sample(name, trial) for name in names}, tolerance)
+            except (Undefined, TooLarge) as error:
+                trouble = str(error)
+                continue
+            if differs and real:
+                return False
+            agreed, branches = agreed + (not differs), branches + differs
+            if agreed >= POINTS:
+                return True
+        if branches:
+            return False
+        if agreed:
+            break
+    raise TooLarge(trouble) if trouble.startswith("too large") else Undecided(trouble)

@@ -1,0 +1,100 @@
+"""Answers in words: what counts as the same text, words with a mathematical meaning, choice letters."""
+
+from __future__ import annotations
+
+import re
+
+_FONT = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|normal|tt)?|math(?:rm|bf|it|sf|cal|bb)|operatorname|mbox|hbox|boldsymbol|bm|emph|boxed|"
+    r"fbox)\*?\s*\{"
+)
+_SPACING = re.compile(r"\\(?:quad|qquad|left|right|displaystyle)(?![A-Za-z])|\\[,;:! ]|[~$\s]+")
+_EDGE = " \t\n.,;:!?*`\"'"
+SYNONYMS = {
+    **dict.fromkeys(
+        ("dne", "d.n.e", "does not exist", "doesn't exist", "the limit does not exist", "limit does not exist"),
+        "dne",
+    ),
+    **dict.fromkeys(("undefined", "not defined", "is undefined"), "undefined"),
+    **dict.fromkeys(("infinity", "inf", "positive infinity", "plus infinity", "+inf", "+infinity"), "\\infty"),
+    **dict.fromkeys(("-infinity", "-inf", "negative infinity", "minus infinity"), "-\\infty"),
+    **dict.fromkeys(
+        ("all real numbers", "all reals", "the real numbers", "real numbers", "any real number", "reals", "r"),
+        "\\mathbb{R}",
+    ),
+    **dict.fromkeys(
+        ("no solution", "no solutions", "no real solution", "no real solutions", "empty set", "the empty set"),
+        "\\emptyset",
+    ),
+}
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_NUMBERS = {name: n for n, name in enumerate(_SMALL)} | {name: 10 * n for n, name in enumerate(_TENS, 2)}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_CHOICE = re.compile(
+    r"^(?:(?:the\s+)?(?:correct\s+)?(?:final\s+)?(?:answer|option|choice)(?:\s+is)?\s*[:=]?\s*)*"
+    r"[(\[{]*([A-Z])[)\]}]*\s*[.:)]?\s*$"
+)
+_LETTERED = re.compile(r"^(?:\(([A-J])\)|\[([A-J])\]|([A-J])[.):])\s*(?=\S)(?!(?:or|and)\b|[,(/|&])")
+_LETTERS = re.compile(r"^[(\[{\s]*[A-J][)\]}]?(?:(?:\s*(?:,|;|and|&|or)\s*|\s+)[(\[]?[A-J][)\]}]?)*\s*[)\]}]?$")
+
+
+def plain_text(text: str) -> str:
+    """Text as it counts: lower case, fonts, `\\text{}`, white space and the full stop gone."""
+    if "\\" in text:
+        text = _FONT.sub("{", text)
+    text = _SPACING.sub(" ", text).replace("{", "").replace("}", "").replace("\\", "")
+    return " ".join(text.lower().split()).strip(_EDGE)
+
+
+def number_in_words(text: str) -> int | None:
+    """`twenty-one` as 21; None where a word is no number."""
+    words = text.replace("-", " ").split()
+    total = part = 0
+    if not words or len(words) > 12 or words[0] in ("hundred", "thousand", "million", "billion", "and"):
+        return None
+    last = 10**12
+    for word in words:
+        if word in _NUMBERS:
+            number = _NUMBERS[word]
+            if last < 10 or (last < 100 and (number >= 10 or last < 20)):
+                return None
+            part, last = part + number, number
+        elif word in _SCALES and part:
+            scale = _SCALES[word]
+            if scale == 100:
+                part *= 100
+            else:
+                total, part = total + part * scale, 0
+            last = 10**12
+        elif word != "and":
+            return None
+    return total + part
+
+
+def choice_letter(text: str) -> str | None:
+    """The letter of a choice alone: `(B)`, `Option B`, `B.`, `Answer: B`."""
+    found = _CHOICE.match(_FONT.sub("{", text)) if len(text) < 60 else None
+    return found[1] if found else None
+
+
+def lettered(text: str) -> str | None:
+    """The letter before a spelled-out choice: `B) 12`, `(C) the moon`."""
+    found = _LETTERED.match(_FONT.sub("", text)[:20])
+    return (found[1] or found[2] or found[3]) if found else None
+
+
+def choice_letters(text: str) -> frozenset[str] | None:
+    """Several choices: `A, C`, `A and C`, `AC`; None where the text is something else."""
+    body = _SPACING.sub(" ", _FONT.sub("", text)).replace("{", "").replace("}", "").replace("\\", "").strip(_EDGE)
+    if len(body) > 60:
+        return None
+    letters = re.findall(r"[A-J]", body)
+    if len(letters) < 2 or len(set(letters)) < len(letters):
+        return None
+    if body == "".join(letters) or (_LETTERS.match(body) and " or " not in body):
+        return frozenset(letters)
+    return None
