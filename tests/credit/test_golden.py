@@ -15,7 +15,8 @@ from guerdon.data import Ragged, Rollouts, Signal
 DATA = os.environ.get("GUERDON_DATA")
 GOLDEN = Path(DATA).parent / "golden" / "verl_0.9.1.json" if DATA else None
 pytestmark = pytest.mark.skipif(
-    GOLDEN is None or not GOLDEN.exists(), reason="GUERDON_DATA is unset: no reference numbers to compare with"
+    GOLDEN is None or not GOLDEN.exists(),
+    reason="GUERDON_DATA is unset: no reference numbers to compare with",
 )
 
 

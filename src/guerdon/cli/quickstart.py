@@ -16,11 +16,11 @@ from guerdon.cli.train import print_summary, summary, train_with_progress
 from guerdon.learn.recipe import Recipe
 from guerdon.store import Run
 
-TASK = {"use": "chain", "terms": 5, "max_operand": 9, "low": 0, "high": 99}
+TASK = {"use": "chain", "terms": 4, "max_operand": 9, "high": 20}
 MODEL: dict[str, Any] = {"layers": 4, "dim": 128, "heads": 4, "context": 96}
-MAX_NEW_TOKENS = 48
-WARM_STEPS = 240
-RL_STEPS = 120
+MAX_NEW_TOKENS = 32
+WARM_STEPS, WARM_CHECK, WARM_ACCURACY = 600, 20, 0.3
+RL_STEPS = 200
 TEST_PROBLEMS = 500
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -53,7 +53,7 @@ def quickstart_command(out: Path, seed: int, json: bool, device: str | None) -> 
 
     engine = LabEngine(**MODEL, device=device or "auto", seed=seed)
     show.note(
-        f"{engine.parameters:,} parameters on {engine.device}; task: {task.problems('train', 1)[0].prompt}"
+        f"{_size(engine):,} parameters on {engine.device}; task: {task.problems('train', 1)[0].prompt}"
     )
     _warm(engine, task, out / "warm", seed, quiet=json)
     before = test(engine)
@@ -85,20 +85,28 @@ def quickstart_command(out: Path, seed: int, json: bool, device: str | None) -> 
         _print(document, results, out)
 
 
-def _warm(engine: Any, task: Any, folder: Path, seed: int, quiet: bool) -> None:
+def _warm(engine: Any, task: Any, folder: Path, seed: int, quiet: bool) -> int:
+    """Teach worked solutions until a third of the sampled answers are right; returns the updates it took."""
+    from guerdon.learn.evaluation import evaluate
     from guerdon.learn.warm import warm_start
 
+    def mediocre(step: int) -> bool:
+        if step % WARM_CHECK:
+            return False
+        found = evaluate(engine, task, "train", 100, k=2, max_new_tokens=MAX_NEW_TOKENS, seed=seed)
+        return found.pass_1.mean >= WARM_ACCURACY
+
     with show.progress(WARM_STEPS, "warm start", quiet=quiet) as bar:
-        warm_start(
+        losses = warm_start(
             engine,
             task,
             WARM_STEPS,
-            batch=64,
-            lr=3e-3,
             seed=seed,
+            until=mediocre,
             progress=lambda _, loss: bar.advance(loss=loss),
         )
     engine.save(folder)
+    return len(losses)
 
 
 def _recipe(parts: dict[str, Any], warm: Path, seed: int, device: str) -> Recipe:
@@ -108,11 +116,11 @@ def _recipe(parts: dict[str, Any], warm: Path, seed: int, device: str) -> Recipe
             "task": TASK,
             "sampler": {"prompts": 16, "group": 8, "max_new_tokens": MAX_NEW_TOKENS},
             "objective": {"use": "ppo", "clip": [0.2, 0.28]},
-            "optim": {"lr": 5e-4, "warmup_steps": 5},
+            "optim": {"lr": 1e-4, "warmup_steps": 5},
             "steps": RL_STEPS,
-            "eval": {"every": 20, "problems": 200},
-            "checkpoint": {"every": 20, "keep": 1},
-            "save_rollouts_every": 20,
+            "eval": {"every": 25, "problems": 200},
+            "checkpoint": {"every": 25, "keep": 1},
+            "save_rollouts_every": 50,
             "seed": seed,
             "device": device,
             **parts,
@@ -151,3 +159,7 @@ def _print(document: dict[str, Any], results: list[dict[str, Any]], out: Path) -
     print_summary(results, title=f"Unseen test problems ({TEST_PROBLEMS}, greedy), seed {document['seed']}")
     print(document["verdict"])
     print(f"plot: {document['plot']}   runs: {out}   took {show.duration(document['seconds'])}")
+
+
+def _size(engine: Any) -> int:
+    return sum(parameter.numel() for parameter in engine.model.parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -49,6 +50,11 @@ class Level:
     group: Grouping = field(default_factory=lambda: by("prompt"))
     baseline: Baseline = field(default_factory=Raw)
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.weight, int | float) and not isinstance(self.weight, bool)
+        if not number or not math.isfinite(self.weight):
+            raise RecipeError(f"the weight of {self.source!r} must be a finite number, got {self.weight!r}")
 
     def part(self, rollouts: Rollouts, signals: Mapping[str, Signal], method: str) -> Part:
         """Advantages on this level's spans.

@@ -169,6 +169,7 @@ _BASELINES = {
     "mean_std": MeanStd,
     "length_weighted_mean": LengthWeightedMean,
     "minus": Minus,
+    "nonzero_scale": NonzeroScale,
     "top_gap": TopGap,
 }
 
@@ -193,19 +194,28 @@ def _level(spec: Mapping[str, Any], where: str) -> Level:
         raise RecipeError(f"{where}: expected a mapping with at least the field 'source'")
     check_parameters(Level, spec, where)
     given = dict(spec)
-    if "group" in given:
-        keys = given["group"]
-        given["group"] = by(*([keys] if isinstance(keys, str) else keys))
-    for name, table in (("backup", _BACKUPS), ("baseline", _BASELINES)):
-        if name in given:
-            given[name] = _piece(given[name], table, f"{where}.{name}")
-    return Level(**given)
+    try:
+        if "group" in given:
+            keys = given["group"]
+            given["group"] = by(*([keys] if isinstance(keys, str) else keys))
+        for name, table in (("backup", _BACKUPS), ("baseline", _BASELINES)):
+            if name in given:
+                given[name] = _piece(given[name], table, f"{where}.{name}")
+        return Level(**given)
+    except (RecipeError, TypeError) as error:
+        placed = str(error).startswith(where)
+        raise RecipeError(str(error) if placed else f"{where}: {error}") from error
 
 
 def _piece(spec: Any, table: Mapping[str, Any], where: str) -> Any:
-    spec = {"use": spec} if isinstance(spec, str) else dict(spec)
-    use = spec.pop("use", None)
-    if use not in table:
+    """A backup or baseline from its name or `{use: name, ...}`."""
+    given = {"use": spec} if isinstance(spec, str) else spec
+    use = given.get("use") if isinstance(given, Mapping) else given
+    if not isinstance(use, str) or use not in table:
         raise RecipeError(f"{where}: unknown name {use!r}{nearest(str(use), table)}")
-    check_parameters(table[use], spec, where)
-    return table[use](**spec)
+    parameters = {key: value for key, value in given.items() if key != "use"}
+    check_parameters(table[use], parameters, where)
+    try:
+        return table[use](**parameters)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error

@@ -11,7 +11,7 @@ _NAMES = {
     "Signal": "signal",
     "iter_batches": "io",
     "read": "io",
-    "split": "split",
+    "split": "spans",
     "write": "io",
     "write_batches": "io",
 }
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from guerdon.data.ragged import Ragged
     from guerdon.data.rollouts import Rollouts
     from guerdon.data.signal import Signal
-    from guerdon.data.split import split
+    from guerdon.data.spans import split
 
 __all__ = ["Ragged", "Rollouts", "Signal", "iter_batches", "read", "split", "write", "write_batches"]
 

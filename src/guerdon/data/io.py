@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,63 +24,37 @@ from guerdon.errors import DataError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _MAX_ROWS = 1 << 14
-_MAX_UNITS = 1 << 22
-"""A row group of Parquet, or what JSON Lines format at once: about 100 MB at most."""
-
-
-@dataclass
-class Skipped:
-    """Records left out by `skip_bad`.
-
-    Attributes:
-        count: how many.
-        rows: (line or row, reason) of the first `keep` of them.
-        unit: "line" or "row", what the numbers count.
-        keep: how many to remember.
-    """
-
-    count: int = 0
-    rows: list[tuple[int, str]] = field(default_factory=list)
-    unit: str = "line"
-    keep: int = 100
-
-    def add(self, number: int, reason: str) -> None:
-        """Note one record."""
-        self.count += 1
-        if len(self.rows) < self.keep:
-            self.rows.append((number, reason))
-
-    def __str__(self) -> str:
-        if not self.count:
-            return "nothing skipped"
-        first = f"{self.unit} {self.rows[0][0]}: {self.rows[0][1]}"
-        return f"skipped {self.count} {self.unit}{'s' if self.count > 1 else ''}, first {first}"
+_Result = TypeVar("_Result")
 
 
 class _Sink(Protocol):
+    max_units: int
+    """About how many tokens to hand over at once: a row group, or what is formatted in one go."""
+
     def write(self, columns: Columns) -> None: ...
 
     def close(self) -> None: ...
 
 
-def read(path: str | Path, skip_bad: bool = False, skipped: Skipped | None = None) -> Rollouts:
+def read(path: str | Path, skip_bad: bool = False, skipped: list[tuple[int, str]] | None = None) -> Rollouts:
     """All rollouts of a file.
 
     Args:
         path: .jsonl, .jsonl.gz or .parquet.
         skip_bad: leave out records that cannot be used instead of raising.
-        skipped: collects them; without it a warning tells how many there were.
+        skipped: a list to which (line or row, reason) of each is appended. Without it a warning tells how
+            many there were.
 
     Raises:
         DataError: no such file, unknown suffix, a record that cannot be used (file, line or row, field,
             what was expected), or no rollouts in the file.
     """
-    batches = list(_batches(_existing(path), None, skip_bad, skipped))
-    return batches[0] if len(batches) == 1 else Rollouts.concat(batches)
+    (rollouts,) = _batches(_existing(path), None, skip_bad, skipped)
+    return rollouts
 
 
 def iter_batches(
-    path: str | Path, rows: int = 4096, skip_bad: bool = False, skipped: Skipped | None = None
+    path: str | Path, rows: int = 4096, skip_bad: bool = False, skipped: list[tuple[int, str]] | None = None
 ) -> Iterator[Rollouts]:
     """The rollouts of a file in batches of at most `rows`, holding one batch in memory.
 
@@ -122,12 +95,12 @@ def write_batches(path: str | Path, batches: Iterable[Rollouts]) -> int:
     fields: frozenset[str] | None = None
     total = 0
     with replacing(path) as temporary:
-        sink = _sink(temporary, suffix)
+        sink = _on_disk(path, _sink, temporary, suffix)
         try:
             for number, rollouts in enumerate(batches):
                 columns = from_rollouts(rollouts)
                 fields = _same_fields(columns, fields, number)
-                for piece in columns.pieces(_MAX_ROWS, _MAX_UNITS) or [columns]:
+                for piece in columns.pieces(_MAX_ROWS, sink.max_units) or [columns]:
                     _on_disk(path, sink.write, piece)
                 total += columns.n
         finally:
@@ -137,9 +110,9 @@ def write_batches(path: str | Path, batches: Iterable[Rollouts]) -> int:
     return total
 
 
-def _on_disk(path: Path, action: Any, *arguments: Any) -> None:
+def _on_disk(path: Path, action: Callable[..., _Result], *arguments: Any) -> _Result:
     try:
-        action(*arguments)
+        return action(*arguments)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -183,19 +156,20 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _batches(path: Path, rows: int | None, skip_bad: bool, skipped: Skipped | None) -> Iterator[Rollouts]:
+def _batches(
+    path: Path, rows: int | None, skip_bad: bool, skipped: list[tuple[int, str]] | None
+) -> Iterator[Rollouts]:
     if _suffix(path) == ".parquet":
         from guerdon.data import parquet as reader
     else:
         from guerdon.data import jsonl as reader  # type: ignore[no-redef]
-    notes = Skipped() if skipped is None else skipped
-    notes.unit = reader.UNIT
+    notes: list[tuple[int, str]] = [] if skipped is None else skipped
     schema, done = Schema(), 0
 
     def report(number: int, reason: str) -> None:
         if not skip_bad:
             raise DataError(f"{path} {reader.UNIT} {number}: {reason}")
-        notes.add(number, reason)
+        notes.append((number, reason))
 
     for columns, numbers in reader.iter_columns(path, rows, report, not skip_bad):
         rollouts = _usable(columns, np.asarray(numbers), schema, done, report, path)
@@ -203,9 +177,16 @@ def _batches(path: Path, rows: int | None, skip_bad: bool, skipped: Skipped | No
             done += len(rollouts)
             yield rollouts
     if not done:
-        raise DataError(f"{path} holds no rollouts{f' ({notes})' if notes.count else ''}")
-    if notes.count and skipped is None:
-        warnings.warn(f"{path}: {notes}", stacklevel=2)
+        raise DataError(f"{path} holds no rollouts{_summary(notes, reader.UNIT)}")
+    if notes and skipped is None:
+        warnings.warn(f"{path}: left out broken records{_summary(notes, reader.UNIT)}", stacklevel=2)
+
+
+def _summary(skipped: list[tuple[int, str]], unit: str) -> str:
+    if not skipped:
+        return ""
+    number, reason = min(skipped)
+    return f" ({len(skipped)} skipped, first {unit} {number}: {reason})"
 
 
 def _usable(

@@ -76,13 +76,15 @@ def iter_columns(
 
 def _lines(path: Path) -> Iterator[bytes]:
     zipped = path.name.lower().endswith(".gz")
-    with gzip.open(path, "rb") if zipped else open(path, "rb") as file:
-        try:
+    try:
+        with gzip.open(path, "rb") if zipped else open(path, "rb") as file:
             yield from file
-        except EOFError:
-            raise BadRecord("the compressed data ends in the middle; the file was cut off") from None
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise BadRecord(f"expected gzip data: {error}") from None
+    except EOFError:
+        raise BadRecord("the compressed data ends in the middle; the file was cut off") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise BadRecord(f"expected gzip data: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _parse(line: bytes, first: bool) -> dict[str, Any] | None:
@@ -204,6 +206,8 @@ def _joined(rows: Ragged) -> list[str]:
 
 class Writer:
     """Appends records to a new file."""
+
+    max_units = 1 << 19
 
     def __init__(self, path: Path, zipped: bool) -> None:
         self._file: Any = open(path, "wb")  # noqa: SIM115

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ from guerdon.data.columns import (
     SignalColumn,
 )
 from guerdon.data.keys import plain
-from guerdon.data.origin import is_key
 from guerdon.data.parquet import JSON_MARK, iter_columns
+from guerdon.data.parquet_layout import Layout
 from guerdon.errors import DataError
 
 _TYPES = {
@@ -33,94 +32,7 @@ _TYPES = {
     "float": pa.float64(),
     "json": pa.string(),
 }
-_OF_TYPE = {str: "text", int: "int", bool: "bool", float: "float"}
-_EMPTY = {"group": "int", "truncated": "bool", "meta": "json"}
 _REWRITE_ROWS = 4096
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How the columns of a file are stored.
-
-    Attributes:
-        cells, extra: field -> "text", "int", "bool", "float", "json", or "native" (Arrow's own choice,
-            for bytes and dates).
-        keys: "state", "node" -> "int", "text" or "json".
-        lists: per-token fields and partitions ("partitions.LEVEL").
-        signals: signal -> whether any of its values has a cause.
-    """
-
-    cells: Mapping[str, str]
-    extra: Mapping[str, str]
-    keys: Mapping[str, str]
-    lists: frozenset[str]
-    signals: Mapping[str, bool]
-
-    def merge(self, other: Layout) -> Layout:
-        """The layout that holds both."""
-        return Layout(
-            cells=_merge(self.cells, other.cells),
-            extra=_merge(self.extra, other.extra),
-            keys=_merge(self.keys, other.keys),
-            lists=self.lists | other.lists,
-            signals={
-                name: self.signals.get(name, False) or other.signals.get(name, False)
-                for name in {**self.signals, **other.signals}
-            },
-        )
-
-    @classmethod
-    def of(cls, columns: Columns) -> Layout:
-        """The narrowest layout for one batch."""
-        return cls(
-            cells={name: _encoding(name, values) for name, values in columns.cells.items()},
-            extra={name: _encoding(name, values) for name, values in columns.extra.items()},
-            keys={name: _key_encoding(columns, name) for name in columns.keys},
-            lists=frozenset((*columns.tokens, *(f"partitions.{level}" for level in columns.partitions))),
-            signals={name: bool(signal.causes) for name, signal in columns.signals.items()},
-        )
-
-
-def _merge(a: Mapping[str, str], b: Mapping[str, str]) -> dict[str, str]:
-    differ = {name: "json" for name in a.keys() & b.keys() if a[name] != b[name]}
-    return {**a, **b, **differ}
-
-
-def _encoding(name: str, values: list[Any]) -> str:
-    kinds = set(map(type, values)) - {type(ABSENT)}
-    if name == "meta" or not kinds:
-        return _EMPTY.get(name, "text")
-    kind = _OF_TYPE.get(kinds.pop(), "json") if len(kinds) == 1 else "json"
-    given = [value for value in values if value is not ABSENT]
-    if (kind == "text" and not all(map(_has_utf8, given))) or (kind == "int" and not all(map(is_key, given))):
-        return "json"
-    if kind == "json" and not _is_json(given):
-        return "native"
-    return kind
-
-
-def _has_utf8(text: str) -> bool:
-    try:
-        return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:
-        return False
-
-
-def _is_json(values: list[Any]) -> bool:
-    try:
-        return bool(json.dumps(values, default=plain))
-    except (TypeError, ValueError, RecursionError):
-        return False
-
-
-def _key_encoding(columns: Columns, name: str) -> str:
-    labels = columns.labels.get(name)
-    if labels is None or not any(label is not None for label in labels):
-        return "int"
-    entries = [entry for label in labels for entry in (label or ())]
-    lengths = columns.keys[name].rows.lengths
-    full = all(label is not None or not lengths[row] for row, label in enumerate(labels))
-    return "text" if full and all(type(e) is str and _has_utf8(e) for e in entries) else "json"
 
 
 def encode(columns: Columns, layout: Layout) -> pa.Table:
@@ -129,47 +41,43 @@ def encode(columns: Columns, layout: Layout) -> pa.Table:
     Raises:
         DataError: a value Parquet cannot hold (row and column named).
     """
-    fields: list[tuple[pa.Field, pa.Array]] = []
-
-    def add(name: str, array: pa.Array, is_json: bool = False) -> None:
-        fields.append((pa.field(name, array.type, metadata=JSON_MARK if is_json else None), array))
-
-    def add_cells(values: Mapping[str, list[Any]], encodings: Mapping[str, str], name: str) -> None:
-        cells = values.get(name, [ABSENT] * columns.n)
-        add(name, _cells(name, cells, encodings[name]), encodings[name] == "json")
-
+    arrays: dict[str, pa.Array] = {}
     for name in CELLS:
         if name in layout.cells:
-            add_cells(columns.cells, layout.cells, name)
+            arrays[name] = _cells(name, columns.cells.get(name), columns.n, layout.cells[name])
     for name, dtype in PER_TOKEN.items():
-        if name in layout.lists and name != "advantages":
-            add(name, _list(columns.tokens.get(name), columns.n, dtype))
-    levels = {
-        name.removeprefix("partitions."): name for name in layout.lists if name.startswith("partitions.")
-    }
-    for name, level in PARTITIONS.items():
-        if levels.pop(level, None):
-            add(name, _list(columns.partitions.get(level), columns.n, np.int64))
-    if levels:
-        ends = {level: _list(columns.partitions.get(level), columns.n, np.int64) for level in sorted(levels)}
-        add("partitions", pa.StructArray.from_arrays(list(ends.values()), names=list(ends)))
+        if name in layout.lists:
+            arrays[name] = _list(columns.tokens.get(name), columns.n, dtype)
+    arrays |= _partitions(columns, layout)
     for name, encoding in layout.keys.items():
-        add(name, _keys(columns, name, encoding), encoding == "json")
+        arrays[name] = _keys(columns, name, encoding)
     if layout.signals:
-        parts = {
-            k: _signal(columns.signals.get(k), columns.n, causes) for k, causes in layout.signals.items()
-        }
-        add("signals", pa.StructArray.from_arrays(list(parts.values()), names=list(parts)))
-    if "advantages" in layout.lists:
-        add("advantages", _list(columns.tokens.get("advantages"), columns.n, np.float64))
-    for name in layout.extra:
-        add_cells(columns.extra, layout.extra, name)
-    return pa.Table.from_arrays(
-        [array for _, array in fields], schema=pa.schema([field for field, _ in fields])
-    )
+        parts = [_signal(columns.signals.get(k), columns.n, causes) for k, causes in layout.signals.items()]
+        arrays["signals"] = pa.StructArray.from_arrays(parts, names=list(layout.signals))
+    if "advantages" in arrays:
+        arrays["advantages"] = arrays.pop("advantages")  # last, as in JSON
+    for name, encoding in layout.extra.items():
+        arrays[name] = _cells(name, columns.extra.get(name), columns.n, encoding)
+    encodings = {**layout.cells, **layout.keys, **layout.extra}
+    fields = [
+        pa.field(name, array.type, metadata=JSON_MARK if encodings.get(name) == "json" else None)
+        for name, array in arrays.items()
+    ]
+    return pa.Table.from_arrays(list(arrays.values()), schema=pa.schema(fields))
 
 
-def _cells(name: str, values: list[Any], encoding: str) -> pa.Array:
+def _partitions(columns: Columns, layout: Layout) -> dict[str, pa.Array]:
+    prefix = "partitions."
+    levels = [name.removeprefix(prefix) for name in sorted(layout.lists) if name.startswith(prefix)]
+    ends = {level: _list(columns.partitions.get(level), columns.n, np.int64) for level in levels}
+    arrays = {name: ends.pop(level) for name, level in PARTITIONS.items() if level in ends}
+    if ends:
+        arrays["partitions"] = pa.StructArray.from_arrays(list(ends.values()), names=list(ends))
+    return arrays
+
+
+def _cells(name: str, values: list[Any] | None, n: int, encoding: str) -> pa.Array:
+    values = [ABSENT] * n if values is None else values
     cells = [None if value is ABSENT else value for value in values]
     if encoding != "json":
         try:
@@ -216,7 +124,7 @@ def _keys(columns: Columns, name: str, encoding: str) -> pa.Array:
         for there, keys, label in zip(column.present.tolist(), column.rows.to_lists(), labels, strict=True)
     ]
     if encoding == "json":
-        return _cells(name, lists, "json")
+        return _cells(name, lists, columns.n, "json")
     return pa.array([None if value is ABSENT else value for value in lists], pa.large_list(pa.string()))
 
 
@@ -237,6 +145,8 @@ def _signal(signal: SignalColumn | None, n: int, with_causes: bool) -> pa.Array:
 
 class Writer:
     """Appends batches to a new Parquet file; a batch that needs wider columns rewrites what is there."""
+
+    max_units = 1 << 22
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,7 @@ def parse_keys(name: str, value: Any) -> tuple[array[int], list[Any] | None]:
 def gather(records: list[dict[str, Any]]) -> Columns:
     """Parsed records as Columns."""
     columns = Columns(n=len(records))
-    fields = dict.fromkeys(name for record in records for name in record)
+    fields = dict.fromkeys(chain.from_iterable(records))
     for name in CELLS:
         if name in fields:
             columns.cells[name] = [record.get(name, ABSENT) for record in records]
@@ -185,7 +186,7 @@ def gather(records: list[dict[str, Any]]) -> Columns:
 
 
 def _names(records: list[dict[str, Any]], part: str) -> Iterable[str]:
-    return dict.fromkeys(name for record in records for name in _part(record, part))
+    return dict.fromkeys(chain.from_iterable(_part(record, part) for record in records))
 
 
 def _part(record: dict[str, Any], part: str) -> dict[str, Any]:

@@ -292,5 +292,6 @@ def _typed(column: Ragged, dtype: Any) -> Ragged:
 def _content(content: Any) -> str:
     """Text of one message: a string, or a list of parts of which some hold text."""
     if isinstance(content, list):
-        return "\n".join(part if isinstance(part, str) else part.get("text") or "" for part in content)
+        texts = (part if isinstance(part, str) else part.get("text") for part in content)
+        return "\n".join(text for text in texts if text)
     return str(content or "")

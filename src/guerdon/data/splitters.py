@@ -22,7 +22,7 @@ Splitter = Callable[[str], Sequence[int]]
 
 _BLANK_LINE = r"\n(?:[^\S\n]*\n)+"
 _SENTENCE = re.compile(
-    rf"(?P<stop>[.!?…]+)[\"'”’»)\]}}*_`$]*\s+|[。！？]+[”’」』）]*\s*|(?P<blank>{_BLANK_LINE})"
+    rf"(?<![.!?…])(?P<stop>[.!?…]++)[\"'”’»)\]}}*_`$]*\s+|[。！？]+[”’」』）]*\s*|(?P<blank>{_BLANK_LINE})"
 )
 _WORD = re.compile(r"[^\W_](?:[\w.]*\w)?$")
 _ENUMERATOR = re.compile(
@@ -68,7 +68,7 @@ def tags(names: str | Sequence[str] = "step") -> Splitter:
     wanted = [names] if isinstance(names, str) else list(names)
     if not wanted or not all(isinstance(name, str) and name for name in wanted):
         raise DataError(f"splitter tags: expected one tag name or more, got {names!r}")
-    tag = re.compile(rf"<(/?)(?:{'|'.join(map(re.escape, wanted))})(?:\s[^<>]*)?>", re.IGNORECASE)
+    tag = re.compile(rf"<(/?)(?:{'|'.join(map(re.escape, wanted))})(?:\s[^<>]*)?>\s*", re.IGNORECASE)
 
     def cuts(text: str) -> Iterable[int]:
         depth = 0

@@ -1,4 +1,4 @@
-"""Policy engines: what samples, scores and learns. `lab` is our own small decoder, `hf` any transformers model."""
+"""Policy engines: what samples, scores and learns. `lab` is a small decoder, `hf` any transformers model."""
 
 from __future__ import annotations
 

@@ -35,15 +35,15 @@ def draw(
     labels = np.arange(len(prompts)) if group is None else np.asarray(group, dtype=np.int64)
     if n < 1 or len(given) != len(prompts) or len(labels) != len(prompts):
         raise EngineError(
-            f"generate needs n >= 1 and one prefix and one group per prompt; got n={n}, {len(prompts)} prompts, "
-            f"{len(given)} prefixes, {len(labels)} groups"
+            f"generate needs n >= 1 and one prefix and one group per prompt; got n={n}, "
+            f"{len(prompts)} prompts, {len(given)} prefixes, {len(labels)} groups"
         )
     ids = [engine.prompt_ids(prompt) for prompt in prompts]
     contexts = [a + b for a, b in zip(ids, given, strict=True)]
     check_room(contexts, prompts, engine.context, at_least=1)
-    rows = np.repeat(np.arange(len(prompts)), n)
+    rows = [at for at in range(len(prompts)) for _ in range(n)]
     room = engine.context - np.array([len(c) for c in contexts], dtype=np.int64)
-    limits = np.minimum(sampling.max_new_tokens, room)[rows]
+    limits = np.repeat(np.minimum(sampling.max_new_tokens, room), n)
     with torch.inference_mode(), engine.precision():
         drawn = decode_in_batches(
             engine.decoder,
@@ -53,9 +53,11 @@ def draw(
             engine.cache_tokens,
             sampling,
             engine.tokenizer,
+            engine.stop_ids,
             engine.device,
         )
-    return _rollouts(drawn, [prompts[row] for row in rows], [given[row] for row in rows], labels[rows], engine)
+    repeated = [prompts[row] for row in rows], [given[row] for row in rows]
+    return _rollouts(drawn, *repeated, np.repeat(labels, n), engine)
 
 
 def check_room(
@@ -73,8 +75,8 @@ def check_room(
     for at in np.flatnonzero(needed + at_least > limit)[:1].tolist():
         after = int(np.broadcast_to(at_least, needed.shape)[at])
         raise EngineError(
-            f"prompt {at} ({str(prompts[at])[:40]!r}) has {needed[at]} tokens and must be followed by {after}, "
-            f"but the context holds {limit}: shorten it or take an engine with a longer context"
+            f"prompt {at} ({str(prompts[at])[:40]!r}) has {needed[at]} tokens and must be followed by "
+            f"{after}, but the context holds {limit}: shorten it or take an engine with a longer context"
         )
 
 
@@ -101,7 +103,8 @@ def _rollouts(
     acted = tokens.with_values(np.ones(tokens.total, dtype=bool))
     if any(given):
         front = Ragged.from_lists(given, dtype=np.int32)
-        zeros, no = front.with_values(np.zeros(front.total, np.float32)), front.with_values(np.zeros(front.total, bool))
+        zeros = front.with_values(np.zeros(front.total, np.float32))
+        no = front.with_values(np.zeros(front.total, bool))
         tokens, acted, logprobs = _join(front, tokens), _join(no, acted), _join(zeros, logprobs)
         entropy = None if entropy is None else _join(zeros, entropy)
     return Rollouts(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from guerdon.engines.hf_tokenizer import byte_characters
 from guerdon.engines.lab_model import LabConfig
 from guerdon.engines.tokenizer import ByteTokenizer
 from guerdon.engines.weights import MODEL_FILE, write_tensors
@@ -36,7 +37,10 @@ def export_checkpoint(engine: LabEngine, path: str | Path) -> Path:
 
 def to_llama(state: Mapping[str, torch.Tensor], config: LabConfig) -> dict[str, torch.Tensor]:
     """Copies of lab weights under Llama's names; fused projections are split, RoPE rows reordered."""
-    out = {"model.embed_tokens.weight": state["embedding"].clone(), "model.norm.weight": state["final_norm"].clone()}
+    out = {
+        "model.embed_tokens.weight": state["embedding"].clone(),
+        "model.norm.weight": state["final_norm"].clone(),
+    }
     for layer in range(config.layers):
         source, target = f"blocks.{layer}.", f"model.layers.{layer}."
         query, key, value = state[source + "qkv"].chunk(3)
@@ -143,10 +147,11 @@ def config_from_llama(given: Mapping[str, Any]) -> LabConfig:
         EngineError: an architecture the lab model does not have; the field is named.
     """
     rope = given.get("rope_parameters") or {}
+    ungrouped = given.get("num_key_value_heads") == given.get("num_attention_heads")
     demands = (
         ("model_type", given.get("model_type") == "llama", "llama"),
         ("tie_word_embeddings", bool(given.get("tie_word_embeddings")), "true"),
-        ("num_key_value_heads", given.get("num_key_value_heads") == given.get("num_attention_heads"), "all heads"),
+        ("num_key_value_heads", ungrouped, "as many as query heads"),
         ("rope_parameters", rope.get("rope_type", "default") == "default", "plain RoPE"),
     )
     for field, valid, expected in demands:
@@ -167,25 +172,17 @@ def config_from_llama(given: Mapping[str, Any]) -> LabConfig:
 def byte_level_tokenizer(tokenizer: ByteTokenizer) -> dict[str, Any]:
     """tokenizer.json of the `tokenizers` library: byte-level BPE without merges, bos in front."""
     vocabulary = {name: index for index, name in enumerate(_SPECIALS)}
-    for value, character in enumerate(_byte_characters()):
+    for value, character in enumerate(byte_characters()):
         vocabulary[character] = len(_SPECIALS) + value
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     template = [{"SpecialToken": {"id": "<bos>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            {
-                "id": index,
-                "content": name,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
-            for index, name in enumerate(_SPECIALS)
+            {"id": index, "content": name, "special": True, **plain} for index, name in enumerate(_SPECIALS)
         ],
         "normalizer": None,
         "pre_tokenizer": byte_level,
@@ -209,10 +206,3 @@ def byte_level_tokenizer(tokenizer: ByteTokenizer) -> dict[str, Any]:
             "merges": [],
         },
     }
-
-
-def _byte_characters() -> list[str]:
-    """GPT-2's printable stand-in for every byte: itself where printable, else the next free above 255."""
-    printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    free = iter(range(256, 512))
-    return [chr(value if value in printable else next(free)) for value in range(256)]

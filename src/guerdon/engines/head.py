@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from guerdon.engines.protocol import TokenStats
+from guerdon.engines.sampler import entropies
 
 CHUNK_LOGITS = 1 << 25
 """Logits held at once (128 MiB in float32)."""
@@ -34,7 +35,7 @@ class TokenLogprobs(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         logprobs = torch.log_softmax(logits, dim=-1, dtype=torch.float32)
         chosen = logprobs.gather(1, targets.unsqueeze(1)).squeeze(1)
-        spread = -torch.linalg.vecdot(logprobs.exp(), logprobs) if entropy else None
+        spread = entropies(logprobs) if entropy else None
         ctx.save_for_backward(logprobs, targets, spread)
         ctx.dtype = logits.dtype
         return chosen, spread
@@ -45,18 +46,14 @@ class TokenLogprobs(torch.autograd.Function):
         ctx: Any, grad: torch.Tensor | None, grad_entropy: torch.Tensor | None
     ) -> tuple[torch.Tensor | None, None, None]:
         logprobs, targets, spread = ctx.saved_tensors
-        if grad is None and grad_entropy is None:
-            return None, None, None
-        out = logprobs.exp()
-        if grad_entropy is None:
-            out.mul_(grad.neg().unsqueeze(1))  # type: ignore[union-attr]
-        else:
-            weight = (logprobs + spread.unsqueeze(1)).mul_(grad_entropy.unsqueeze(1))
-            if grad is not None:
-                weight.add_(grad.unsqueeze(1))
-            out.mul_(weight.neg_())
-        if grad is not None:
-            out.scatter_add_(1, targets.unsqueeze(1), grad.unsqueeze(1))
+        if grad is None:
+            if grad_entropy is None:
+                return None, None, None
+            grad = torch.zeros_like(grad_entropy)
+        weight = grad.unsqueeze(1)
+        if grad_entropy is not None:
+            weight = (logprobs + spread.unsqueeze(1)).mul_(grad_entropy.unsqueeze(1)).add_(weight)
+        out = logprobs.exp().mul_(weight).neg_().scatter_add_(1, targets.unsqueeze(1), grad.unsqueeze(1))
         return out.to(ctx.dtype), None, None
 
 
@@ -81,15 +78,13 @@ def token_stats(
         logits = head(part)
         if temperature != 1.0:
             logits = logits / temperature
-        return TokenLogprobs.apply(logits, wanted, entropy)  # type: ignore[no-any-return]
+        return TokenLogprobs.apply(logits, wanted, entropy)
 
     size = max(1, CHUNK_LOGITS // vocab_size)
     if len(hidden) <= size:
         return TokenStats(*chunk_stats(hidden, targets))
     parts = [
-        checkpoint(chunk_stats, *pair, use_reentrant=False)
-        if torch.is_grad_enabled()
-        else chunk_stats(*pair)
+        checkpoint(chunk_stats, *pair, use_reentrant=False) if torch.is_grad_enabled() else chunk_stats(*pair)
         for pair in zip(hidden.split(size), targets.split(size), strict=True)
     ]
     logprobs, entropies = zip(*parts, strict=True)

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from guerdon.data.ragged import Ragged
 from guerdon.engines.export import config_from_llama, from_llama, to_llama, write_folder
-from guerdon.engines.lab_model import KeyValueCache, LabConfig, LabModel
-from guerdon.engines.lab_attention import NEVER
-from guerdon.engines.packing import Packed, pack, put, unique_contexts
+from guerdon.engines.lab_decoder import LabDecoder
+from guerdon.engines.lab_model import LabConfig, LabModel
+from guerdon.engines.packing import pack
+from guerdon.engines.policy import Contexts, pick_device
 from guerdon.engines.protocol import Prompt
 from guerdon.engines.tokenizer import ByteTokenizer
-from guerdon.engines.torch_engine import Contexts, TorchEngine, pick_device
+from guerdon.engines.torch_engine import TorchEngine
 from guerdon.engines.weights import MODEL_FILE, check_shapes, read_tensors
-from guerdon.errors import EngineError
+from guerdon.errors import EngineError, RecipeError
 
 
 class LabEngine(TorchEngine):
     """Policy engine over `LabModel`.
 
     Args:
-        dim, layers, heads, hidden, context: shape of the model; hidden 0 takes 3 * dim.
-        init: folder of a saved lab engine (or of any byte-level Llama with tied embeddings and as many
-            key heads as query heads); it decides the shape.
+        dim, layers, heads, hidden: shape of the model; default: LabConfig's, or what `init` holds.
+        context: longest sequence; may differ from what `init` was trained with.
+        init: folder whose weights to start from, saved by a lab engine (or of any Llama over the same
+            tokenizer with tied embeddings and as many key heads as query heads).
         tokenizer: default ByteTokenizer.
         device: "auto", "cpu", "cuda" ...
         seed: of the initial weights.
         lr, betas, weight_decay: AdamW's.
-        micro_tokens: padded tokens per micro-batch; default: what fits the cache of a CPU core, or a GPU.
-        cache_tokens: padded tokens generation holds at once.
+        micro_tokens: padded tokens per micro-batch.
+        cache_tokens: padded tokens generation holds at once; default: 256 MiB (8 GiB on CUDA) of them.
+
+    Raises:
+        RecipeError: a shape that is impossible or contradicts `init`.
+        EngineError: `init` or the device does not exist.
     """
 
     tokenizer: Any
@@ -44,11 +50,11 @@ class LabEngine(TorchEngine):
 
     def __init__(
         self,
-        dim: int = 128,
-        layers: int = 4,
-        heads: int = 4,
-        hidden: int = 0,
-        context: int = 512,
+        dim: int | None = None,
+        layers: int | None = None,
+        heads: int | None = None,
+        hidden: int | None = None,
+        context: int | None = None,
         init: str | Path | None = None,
         tokenizer: Any = None,
         device: str | torch.device = "auto",
@@ -61,21 +67,23 @@ class LabEngine(TorchEngine):
     ) -> None:
         chosen = pick_device(device)
         on_gpu = chosen.type == "cuda"
+        self.tokenizer = ByteTokenizer() if tokenizer is None else tokenizer
+        shape = {"dim": dim, "layers": layers, "heads": heads, "hidden": hidden, "context": context}
+        self.config = _config(self.tokenizer.vocab_size, shape, init)
+        token_bytes = 8 * self.config.layers * self.config.dim
         super().__init__(
             chosen,
             lr,
             betas,
             weight_decay,
             micro_tokens or (1 << 16 if on_gpu else 1 << 12),
-            cache_tokens or (1 << 20 if on_gpu else 1 << 16),
+            cache_tokens or (1 << 33 if on_gpu else 1 << 28) // token_bytes,
         )
-        self.tokenizer = ByteTokenizer() if tokenizer is None else tokenizer
-        shape = LabConfig(self.tokenizer.vocab_size, dim, layers, heads, hidden, context)
-        self.config = shape if init is None else _read_config(Path(init))
+        self.stop_ids = (self.tokenizer.eos,)
         self.context, self.vocab_size = self.config.context, self.config.vocab_size
         self.model = LabModel(self.config, seed).to(chosen)
         if init is not None:
-            self.load(init)
+            self.load_model(Path(init))
 
     def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """bos and the prompt's ids; the contents of chat messages are joined by newlines."""
@@ -139,77 +147,26 @@ class LabEngine(TorchEngine):
 
     def clone(self) -> LabEngine:
         """A frozen copy: a reference policy that stays as this one is now."""
-        shape = {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.name in _SHAPE}
-        other = LabEngine(**shape, tokenizer=self.tokenizer, device=self.device)
-        other.config = self.config
-        other.model = LabModel(self.config).to(self.device)
-        other.model.load_state_dict(self.model.state_dict())
-        other.model.requires_grad_(False)
-        other.frozen = True
+        other = copy.copy(self)
+        other.model = copy.deepcopy(self.model).requires_grad_(False)
+        other.frozen, other._optimizer = True, None
         return other
 
 
-_SHAPE = ("dim", "layers", "heads", "hidden", "context")
-
-
-def _read_config(folder: Path) -> LabConfig:
+def _config(vocab_size: int, shape: Mapping[str, int | None], init: str | Path | None) -> LabConfig:
+    """The given shape, completed by what `init` holds or by the defaults."""
+    given = {name: value for name, value in shape.items() if value is not None}
+    if init is None:
+        return LabConfig(vocab_size=vocab_size, **given)
     try:
-        return config_from_llama(json.loads((folder / "config.json").read_text()))
-    except (OSError, ValueError) as error:
-        raise EngineError(f"{folder} holds no readable config.json of a lab model: {error}") from error
-
-
-class LabDecoder:
-    """Keys and values of a lab model for the rows of one batch."""
-
-    def __init__(self, engine: LabEngine, contexts: Contexts, steps: int) -> None:
-        self._engine, self._steps = engine, steps
-        self._unique, self._owner = unique_contexts(contexts)
-        lengths = np.array([len(c) for c in contexts], dtype=np.int64)
-        self._positions = torch.from_numpy(lengths).to(engine.device)
-        self._cache: KeyValueCache
-
-    def prefill(self) -> torch.Tensor:
-        """Logits after every row's context; each unique context is computed once."""
-        engine, heads = self._engine, self._engine.config.heads
-        nothing = Ragged.from_lengths(np.empty(0, np.int32), np.zeros(len(self._unique), np.int64))
-        packed = pack(self._unique, nothing, engine.device)
-        kept: list[torch.Tensor] = []
-        hidden = engine.model(packed, keep=kept)
-        rows, mask = self._right_aligned(packed)
-        owner = torch.from_numpy(self._owner).to(engine.device)
-        width = rows.shape[1]
-        shape = (len(kept), 2, len(owner), heads, width + self._steps, engine.model.head_dim)
-        store = kept[0].new_empty(shape)
-        for layer, tensor in enumerate(kept):
-            unique = tensor[rows].unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
-            store[layer, :, :, :, :width] = unique[:, owner]
-        self._cache = KeyValueCache(store, None if mask is None else mask[owner].to(store.dtype), width)
-        return engine.logits(hidden[-len(self._unique) :])[owner]
-
-    def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Logits after one more token per row."""
-        hidden = self._engine.model.step(tokens, self._positions, self._cache)
-        self._positions = self._positions + 1
-        return self._engine.logits(hidden)
-
-    def keep(self, slots: torch.Tensor) -> None:
-        """Drop all rows but these."""
-        self._cache.keep(slots)
-        self._positions = self._positions[slots]
-
-    def _right_aligned(self, packed: Packed) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Flat index (U, P) of the context tokens padded on the left, and the mask (U, 1, 1, P + steps).
-
-        New tokens of all rows then share a column, which makes appending one slice assignment.
-        """
-        table = packed.contexts
-        absent = (~table.present).sum(axis=1, keepdims=True)
-        width = table.tokens.shape[1]
-        column = np.arange(width) - absent
-        rows = put(np.take_along_axis(table.tokens, column.clip(0), axis=1), packed.ids.device)
-        if not absent.any():
-            return rows, None
-        mask = torch.zeros(len(column), 1, 1, width + self._steps)
-        mask[:, 0, 0, :width].masked_fill_(torch.from_numpy(column < 0), NEVER)
-        return rows, mask.to(packed.ids.device)
+        held = config_from_llama(json.loads((Path(init) / "config.json").read_text()))
+    except (OSError, ValueError, KeyError) as error:
+        raise EngineError(f"{init} holds no readable config.json of a lab model: {error!r}") from error
+    wanted = replace(held, vocab_size=vocab_size, **given)
+    for name in ("vocab_size", "dim", "layers", "heads", "hidden"):
+        if getattr(wanted, name) != getattr(held, name):
+            raise RecipeError(
+                f"engine.{name}: {getattr(wanted, name)} was asked for, but {init} holds a model with "
+                f"{getattr(held, name)}: leave the field out or start without init"
+            )
+    return wanted

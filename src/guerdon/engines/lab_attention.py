@@ -91,7 +91,8 @@ class AttentionPlan:
         if self.owner is None:
             total.add_(rows)
         else:
-            total.unflatten(0, (-1, self.heads)).index_add_(0, self.owner, rows.unflatten(0, (-1, self.heads)))
+            by_group = rows.unflatten(0, (-1, self.heads))
+            total.unflatten(0, (-1, self.heads)).index_add_(0, self.owner, by_group)
 
 
 def _causal(size: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -100,7 +101,7 @@ def _causal(size: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor
 
 def attend(fused: torch.Tensor, plan: AttentionPlan) -> torch.Tensor:
     """softmax(q k^T / sqrt(D)) v for every flat token; fused (N, 3 * heads * D) -> (N, heads * D)."""
-    return PackedAttention.apply(fused, plan)  # type: ignore[no-any-return]
+    return PackedAttention.apply(fused, plan)
 
 
 class PackedAttention(torch.autograd.Function):
@@ -161,9 +162,7 @@ def _completions_forward(
     own_query, own_key, own_value = _gathered(flat, rows)
     tall = own_query.view(rows.shape[0] * plan.heads, -1, flat.shape[-1])
     key, value = plan.of_groups(key), plan.of_groups(value)
-    to_context = (
-        torch.bmm(tall, key.mT) if plan.absent is None else torch.baddbmm(plan.absent, tall, key.mT)
-    )
+    to_context = torch.bmm(tall, key.mT) if plan.absent is None else torch.baddbmm(plan.absent, tall, key.mT)
     to_own = torch.baddbmm(plan.causal, own_query, own_key.mT)
     probs = _softmax(torch.cat([to_context.flatten(0, 1), to_own.flatten(0, 1)], dim=1))
     context_probs, own_probs = _split(probs, tall, own_query, key.shape[1])
@@ -206,4 +205,4 @@ def _softmax(scores: torch.Tensor) -> torch.Tensor:
 
 
 def _softmax_backward(grad: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
-    return torch.ops.aten._softmax_backward_data(grad, probs, -1, probs.dtype)  # type: ignore[no-any-return]
+    return torch.ops.aten._softmax_backward_data(grad, probs, -1, probs.dtype)

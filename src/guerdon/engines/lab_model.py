@@ -7,6 +7,7 @@ states. Its weights map one-to-one onto transformers' LlamaForCausalLM; see `exp
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,9 @@ from guerdon.engines.lab_attention import AttentionPlan, attend
 from guerdon.engines.lab_ops import Rotary, add_linear, rms_norm, rotate_, swiglu
 from guerdon.engines.packing import Packed
 from guerdon.errors import RecipeError
+
+if TYPE_CHECKING:
+    from guerdon.engines.lab_decoder import KeyValueCache
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class LabConfig:
             if value < 0 or (value == 0 and name != "hidden"):
                 raise RecipeError(f"engine.{name}: got {value!r}, expected a positive number")
         if self.dim % self.heads or (self.dim // self.heads) % 2:
-            raise RecipeError(f"engine.heads: {self.heads} heads do not split dim {self.dim} into even widths")
+            raise RecipeError(f"engine.heads: {self.heads} do not split dim {self.dim} into even widths")
         if not self.hidden:
             object.__setattr__(self, "hidden", 3 * self.dim)
 
@@ -84,7 +88,7 @@ class LabModel(nn.Module):
         self.config = config
         self.head_dim = config.dim // config.heads
         self.embedding = nn.Parameter(torch.empty(config.vocab_size, config.dim))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks: Any = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_norm = nn.Parameter(torch.ones(config.dim))
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
@@ -134,42 +138,10 @@ class LabModel(nn.Module):
         for index, block in enumerate(self.blocks):
             fused = F.linear(rms_norm(x, block.attention_norm, block.eps), block.qkv)
             fused = rotate_(fused, phase, 2 * heads)
-            attended = cache.attend(index, fused.view(-1, 3, heads, self.head_dim))
+            attended = cache.attend(index, fused)
             x = block.feed_forward(add_linear(x, attended, block.out))
         cache.used += 1
         return rms_norm(x, self.final_norm, self.config.norm_eps)
-
-
-class KeyValueCache:
-    """Preallocated keys and values of A rows: contexts right-aligned, new tokens behind them.
-
-    Attributes:
-        store: (layers, 2, A, heads, width + steps, head width).
-        mask: float (A, 1, 1, width + steps) additive, or None where no context is padded.
-        used: filled columns.
-    """
-
-    def __init__(self, store: torch.Tensor, mask: torch.Tensor | None, used: int) -> None:
-        self.store, self.mask, self.used = store, mask, used
-
-    def attend(self, layer: int, fused: torch.Tensor) -> torch.Tensor:
-        """Append the keys and values of fused (A, 3, heads, head width); attention output (A, D)."""
-        column = self.used
-        self.store[layer, :, :, :, column] = fused[:, 1:].transpose(0, 1)
-        key, value = self.store[layer, :, :, :, : column + 1].unbind(0)
-        mask = None if self.mask is None else self.mask[..., : column + 1]
-        query = fused[:, 0].unsqueeze(2)
-        if not query.is_cpu:
-            return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).flatten(1)
-        # for one query per row plain products beat the fused kernel on a CPU
-        scores = torch.matmul(query * query.shape[-1] ** -0.5, key.mT)
-        scores = scores if mask is None else scores.add_(mask)
-        return torch.matmul(scores.softmax(dim=-1), value).flatten(1)
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Forget all rows but these (int64)."""
-        self.store = self.store[:, :, rows]
-        self.mask = None if self.mask is None else self.mask[rows]
 
 
 def _phases(config: LabConfig) -> torch.Tensor:

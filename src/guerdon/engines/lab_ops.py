@@ -22,7 +22,7 @@ class RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-        mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
+        mean_square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().mul_(1.0 / x.shape[-1])
         inverse = mean_square.add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight, inverse)
         return (x * inverse).mul_(weight)
@@ -32,7 +32,7 @@ class RMSNorm(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         x, weight, inverse = ctx.saved_tensors
         product = grad * x
-        projection = torch.mv(product, weight).unsqueeze(1).mul_(inverse.pow(3)).div_(-x.shape[-1])
+        projection = torch.mv(product, weight).unsqueeze(1).mul_(inverse.pow(3)).mul_(-1.0 / x.shape[-1])
         grad_weight = torch.mv(product.t(), inverse.squeeze(1))
         return (grad * weight).mul_(inverse).addcmul_(x, projection), grad_weight, None
 
@@ -103,19 +103,20 @@ def rotate_(x: torch.Tensor, phase: torch.Tensor, heads: int) -> torch.Tensor:
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     """RMSNorm without building a graph where none is needed."""
     if torch.is_grad_enabled():
-        return RMSNorm.apply(x, weight, eps)  # type: ignore[no-any-return]
-    inverse = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-    return (x * inverse).mul_(weight)
+        return RMSNorm.apply(x, weight, eps)
+    return F.rms_norm(x, weight.shape, weight, eps)
 
 
 def swiglu(fused: torch.Tensor) -> torch.Tensor:
     """SwiGLU without building a graph where none is needed."""
     if torch.is_grad_enabled():
-        return SwiGLU.apply(fused)  # type: ignore[no-any-return]
+        return SwiGLU.apply(fused)
     gate, up = fused.chunk(2, dim=-1)
     return F.silu(gate).mul_(up)
 
 
 def add_linear(x: torch.Tensor, inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """x + inputs W^T; on a CPU in one call. Elsewhere x keeps its float32 under autocast."""
-    return torch.addmm(x, inputs, weight.t()) if x.is_cpu else x + F.linear(inputs, weight)
+    """x + inputs W^T; in one call unless autocast lowers the product, when x keeps its float32."""
+    if x.is_cpu and inputs.dtype == x.dtype:
+        return torch.addmm(x, inputs, weight.t())
+    return x + F.linear(inputs, weight)

@@ -103,13 +103,16 @@ def _backward(
             column.register_hook(lambda grad: None if grad is None else seen.append(grad))
     loss, metrics = loss_fn(stats, rows)
     if loss.requires_grad:
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
     loss = loss.detach()
-    if not torch.isfinite(torch.stack([loss.float().sum(), *(grad.float().sum() for grad in seen)])).all():
-        bad = sum((~torch.isfinite(grad)).float() for grad in (stats.logprobs.detach(), *seen)) > 0  # type: ignore[union-attr]
+    if not torch.stack([torch.isfinite(x).all() for x in (loss, *seen)]).all():
+        per_token = torch.stack([x.float() for x in (stats.logprobs.detach(), *seen)])
+        bad = ~torch.isfinite(per_token).all(dim=0)
         hit = np.unique(np.repeat(rows, tokens.lengths[rows])[bad.cpu().numpy()])
         culprits = hit if len(hit) else rows
-        raise TrainingError(f"loss {float(loss)} with gradients not finite in {_listed(culprits, names)}; {_ADVICE}")
+        raise TrainingError(
+            f"loss {float(loss)} with gradients not finite in {_listed(culprits, names)}; {_ADVICE}"
+        )
     return loss, metrics
 
 
@@ -124,7 +127,7 @@ def _diverging(
     for rows in batches:
         for parameter in parameters:
             parameter.grad = None
-        loss_fn(forward(rows), rows)[0].backward()  # type: ignore[no-untyped-call]
+        loss_fn(forward(rows), rows)[0].backward()
         if not torch.isfinite(torch.nn.utils.clip_grad_norm_(parameters, float("inf"))):
             found.append(rows)
     return np.sort(np.concatenate(found or list(batches)))

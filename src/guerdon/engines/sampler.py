@@ -41,8 +41,13 @@ def choose(
         threshold = uniform.unsqueeze(1) * cumulative[:, -1:]
         tokens = torch.searchsorted(cumulative, threshold, right=True).squeeze(1)
     chosen = logprobs.gather(1, tokens.unsqueeze(1)).squeeze(1)
-    entropy = -torch.linalg.vecdot(logprobs.exp(), logprobs) if sampling.entropy else None
+    entropy = entropies(logprobs) if sampling.entropy else None
     return tokens, chosen, entropy
+
+
+def entropies(logprobs: torch.Tensor) -> torch.Tensor:
+    """-sum p log p over the last axis, nats. (A dot product would drop to bf16 under autocast.)"""
+    return logprobs.exp().mul_(logprobs).sum(dim=-1).neg_()
 
 
 def _filtered(logprobs: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -78,7 +83,8 @@ class StopStrings:
         if not self._stop:
             return np.zeros(len(rows), dtype=bool)
         found = np.zeros(len(rows), dtype=bool)
-        for at, (row, piece) in enumerate(zip(rows.tolist(), self._tokenizer.token_bytes(tokens), strict=True)):
+        pieces = self._tokenizer.token_bytes(tokens.tolist())
+        for at, (row, piece) in enumerate(zip(rows.tolist(), pieces, strict=True)):
             tail = self._tails[row] + piece
             found[at] = any(text in tail for text in self._stop)
             self._tails[row] = tail[-self._reach :] if self._reach else b""

@@ -7,9 +7,7 @@ the rest, i.e. what must be equal for every policy, is here.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,10 @@ from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
 from guerdon.engines.batching import micro_batches
 from guerdon.engines.drawing import check_room, draw
-from guerdon.engines.generation import Decoder
 from guerdon.engines.head import token_stats
 from guerdon.engines.optimize import adamw, optimizer_step
 from guerdon.engines.packing import unique_contexts
+from guerdon.engines.policy import Contexts, Policy
 from guerdon.engines.protocol import LossFn, Prompt, Sampling, TokenStats
 from guerdon.engines.weights import (
     OPTIMIZER_FILE,
@@ -34,28 +32,10 @@ from guerdon.engines.weights import (
 )
 from guerdon.errors import EngineError
 
-Contexts = Sequence[tuple[int, ...]]
 _DEFAULT_SAMPLING = Sampling()
 
 
-def pick_device(device: str | torch.device = "auto") -> torch.device:
-    """CUDA where there is one, else the CPU; anything but "auto" is taken as asked.
-
-    Raises:
-        EngineError: CUDA was asked for and is not there.
-    """
-    if str(device) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise EngineError(f"device {device!r} is not one torch knows: use auto, cpu, cuda or cuda:0") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise EngineError(f"device {device!r} was asked for, but torch sees no CUDA device: use auto or cpu")
-    return chosen
-
-
-class TorchEngine(ABC):
+class TorchEngine(Policy):
     """Common half of `LabEngine` and `HFEngine`.
 
     Attributes:
@@ -66,11 +46,13 @@ class TorchEngine(ABC):
         frozen: a reference policy: it samples and scores, and refuses to train.
         micro_tokens: padded tokens of a micro-batch where `micro_rollouts` is not given.
         cache_tokens: padded tokens whose keys and values generation may hold at once.
+        stop_ids: ids that end a completion.
     """
 
     tokenizer: Any
     context: int
     vocab_size: int
+    stop_ids: Sequence[int]
 
     def __init__(
         self,
@@ -89,56 +71,6 @@ class TorchEngine(ABC):
         self.cache_tokens = cache_tokens
         self.frozen = False
         self._optimizer: torch.optim.AdamW | None = None
-
-    # -- what a concrete engine supplies -----------------------------------------------------------
-
-    @abstractmethod
-    def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
-        """Ids the completion continues from; never empty."""
-
-    @abstractmethod
-    def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """What training changes, by name."""
-
-    @abstractmethod
-    def states(
-        self, contexts: Contexts, tokens: Ragged, whole: bool = False, layer: int | None = None
-    ) -> torch.Tensor:
-        """Hidden state (tokens, D) that predicts each token, or (`whole`) that has just read it."""
-
-    @abstractmethod
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Normalised hidden states (M, D) to logits (M, V)."""
-
-    @abstractmethod
-    def decoder(self, contexts: Contexts, steps: int) -> Decoder:
-        """Decoder over one row per context, with room for `steps` more tokens."""
-
-    @abstractmethod
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        """Copies of the weights under their transformers names."""
-
-    @abstractmethod
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over weights given under their transformers names."""
-
-    @abstractmethod
-    def clone(self) -> TorchEngine:
-        """A frozen copy: a reference policy that stays as this one is now."""
-
-    @abstractmethod
-    def save_model(self, folder: Path) -> None:
-        """Write weights, configuration and tokenizer into an existing folder."""
-
-    @abstractmethod
-    def load_model(self, folder: Path) -> None:
-        """Take over the weights of a folder written by `save_model`."""
-
-    def precision(self) -> AbstractContextManager[Any]:
-        """bf16 arithmetic over float32 weights on CUDA, float32 elsewhere."""
-        if self.device.type == "cuda":
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return nullcontext()
 
     # -- sampling ----------------------------------------------------------------------------------
 
@@ -215,7 +147,8 @@ class TorchEngine(ABC):
         tokens = Ragged.from_lists(ids, dtype=np.int32)
         check_room([(lead,)] * len(ids), texts, self.context, at_least=tokens.lengths)
         states = self._read([(lead,)] * len(ids), tokens, -1)
-        return np.add.reduceat(states, tokens.offsets[:-1], axis=0) / tokens.lengths[:, None].astype(np.float32)
+        sums = np.add.reduceat(states, tokens.offsets[:-1], axis=0)
+        return sums / tokens.lengths[:, None].astype(np.float32)
 
     # -- training ----------------------------------------------------------------------------------
 
@@ -271,12 +204,14 @@ class TorchEngine(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         self.save_model(folder)
         if optimizer:
-            names = {parameter: name for name, parameter in self.parameters().items()}
+            names: dict[torch.Tensor, str] = {p: name for name, p in self.parameters().items()}
             state = {} if self._optimizer is None else optimizer_tensors(self._optimizer, names)
             write_tensors(state, folder / OPTIMIZER_FILE)
 
     def load(self, path: str | Path) -> None:
-        """Take over weights, and AdamW's state where the folder has one; training goes on bit for bit.
+        """Take over weights and AdamW's state, so that training goes on bit for bit.
+
+        A folder without AdamW's state starts it afresh.
 
         Raises:
             EngineError: no such folder, damaged files or another architecture.
@@ -285,7 +220,7 @@ class TorchEngine(ABC):
         self.load_model(folder)
         self._optimizer = None
         if (folder / OPTIMIZER_FILE).is_file() and not self.frozen:
-            names = {parameter: name for name, parameter in self.parameters().items()}
+            names: dict[torch.Tensor, str] = {p: name for name, p in self.parameters().items()}
             restore_optimizer(self._ready_optimizer(self.lr), read_tensors(folder / OPTIMIZER_FILE), names)
 
     # -- inside ------------------------------------------------------------------------------------
@@ -298,7 +233,9 @@ class TorchEngine(ABC):
         check_room(contexts, rollouts.prompt, self.context, at_least=rollouts.tokens.lengths)
         return contexts, rollouts.tokens
 
-    def _batches(self, contexts: Contexts, tokens: Ragged, micro_rollouts: int | None = None) -> list[np.ndarray]:
+    def _batches(
+        self, contexts: Contexts, tokens: Ragged, micro_rollouts: int | None = None
+    ) -> list[np.ndarray]:
         unique, owner = unique_contexts(contexts)
         widths = np.array([len(c) for c in unique], dtype=np.int64)
         return micro_batches(owner, widths, tokens.lengths, self.micro_tokens, micro_rollouts)
@@ -328,7 +265,7 @@ class TorchEngine(ABC):
 
     def _ready_optimizer(self, lr: float) -> torch.optim.AdamW:
         if self.frozen:
-            raise EngineError("this engine is a frozen copy (a reference policy); train the one it was cloned from")
+            raise EngineError("this engine is a frozen copy; train the engine it was cloned from")
         if self._optimizer is None:
             parameters = list(self.parameters().values())
             self._optimizer = adamw(parameters, lr, self.betas, self.weight_decay)

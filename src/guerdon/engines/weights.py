@@ -37,7 +37,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(str(path))
     except SafetensorError as error:
-        raise EngineError(f"{path} cannot be read as safetensors ({error}); was the copy cut short?") from error
+        raise EngineError(f"{path} is damaged ({error}); was a copy cut short?") from error
 
 
 def check_shapes(given: Mapping[str, Any], expected: Mapping[str, torch.Tensor], where: str) -> None:
@@ -49,16 +49,16 @@ def check_shapes(given: Mapping[str, Any], expected: Mapping[str, torch.Tensor],
     missing, unknown = sorted(set(expected) - set(given)), sorted(set(given) - set(expected))
     if missing or unknown:
         what = f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r}, which this model lacks"
-        raise EngineError(f"{where} {what} ({len(missing)} missing, {len(unknown)} unknown): another architecture?")
+        counts = f"{len(missing)} missing, {len(unknown)} unknown"
+        raise EngineError(f"{where} {what} ({counts}): is it another architecture?")
     for name, tensor in expected.items():
         if tuple(given[name].shape) != tuple(tensor.shape):
-            raise EngineError(
-                f"{where}: {name!r} has shape {tuple(given[name].shape)}, this model needs {tuple(tensor.shape)}"
-            )
+            shape = tuple(given[name].shape)
+            raise EngineError(f"{where}: {name!r} has shape {shape}, this model needs {tuple(tensor.shape)}")
 
 
 def optimizer_tensors(
-    optimizer: torch.optim.Optimizer, names: Mapping[torch.nn.Parameter, str]
+    optimizer: torch.optim.Optimizer, names: Mapping[torch.Tensor, str]
 ) -> dict[str, torch.Tensor]:
     """AdamW's state as `<parameter>.<moment>` tensors."""
     return {
@@ -71,7 +71,7 @@ def optimizer_tensors(
 def restore_optimizer(
     optimizer: torch.optim.Optimizer,
     tensors: Mapping[str, torch.Tensor],
-    names: Mapping[torch.nn.Parameter, str],
+    names: Mapping[torch.Tensor, str],
 ) -> None:
     """Put back what `optimizer_tensors` took; parameters that were never stepped have no state."""
     optimizer.state.clear()

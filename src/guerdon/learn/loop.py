@@ -199,11 +199,12 @@ def train(
                 if recipe.save_rollouts_every and (done % recipe.save_rollouts_every == 0 or last):
                     run.save_rollouts(done, training.batch)
                 _log(run, done, metrics, seconds)
-                if last or stop.asked or done % recipe.checkpoint.every == 0:
+                stopping = stop.asked and not last
+                if last or stopping or done % recipe.checkpoint.every == 0:
                     run.checkpoint(done, training.save, keep=recipe.checkpoint.keep)
                 if progress is not None:
                     progress(done, metrics)
-                if stop.asked and not last:
+                if stopping:
                     raise KeyboardInterrupt
     except TrainingError as error:
         run.checkpoint(done, training.save, keep=recipe.checkpoint.keep, pin="last_good")

@@ -9,7 +9,7 @@ import numpy as np
 
 from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
-from guerdon.data.split import split
+from guerdon.data.spans import split
 from guerdon.engines.protocol import Sampling
 
 

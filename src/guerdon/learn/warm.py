@@ -17,18 +17,19 @@ def warm_start(
     task: Any,
     steps: int,
     batch: int = 64,
-    lr: float = 3e-3,
+    lr: float = 2e-3,
     seed: int = 0,
     warmup_steps: int = 20,
+    until: Callable[[int], bool] | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> list[float]:
     """Minimise -mean log pi(solution token | prompt, before) on fresh training problems.
 
-    Linear warm-up, then cosine decay to a tenth of `lr`.
-
     Args:
         task: its problems must carry a worked `solution`.
-        steps: updates of `batch` problems each.
+        steps: updates of `batch` problems each, at most.
+        lr: constant after a linear warm-up over `warmup_steps`.
+        until: asked after every update (with their number so far); True ends the warm start.
         progress: called with the step (from 1) and its loss.
 
     Returns:
@@ -43,12 +44,12 @@ def warm_start(
         if any(problem.solution is None for problem in problems):
             raise DataError(f"the task {task.name!r} has no worked solutions to warm-start from")
         rollouts = engine.rollouts_from_text([p.prompt for p in problems], [p.solution for p in problems])
-        left = (step - warmup_steps) / max(steps - warmup_steps, 1)
-        rate = (step + 1) / warmup_steps if step < warmup_steps else 0.55 + 0.45 * np.cos(np.pi * left)
-        result = engine.train_step(rollouts, _nll(rollouts), lr=lr * float(rate))
-        losses.append(result["loss"])
+        rate = lr * min(1.0, (step + 1) / max(warmup_steps, 1))
+        losses.append(engine.train_step(rollouts, _nll(rollouts), lr=rate, entropy=False)["loss"])
         if progress is not None:
             progress(step + 1, losses[-1])
+        if until is not None and until(step + 1):
+            break
     return losses
 
 

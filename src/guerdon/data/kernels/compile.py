@@ -29,7 +29,7 @@ def kernel(
 def launch(compiled: Callable[..., None], n: int, *args: Any) -> None:
     """Run a parallel kernel over `n` values on as many threads as the work is worth.
 
-    Four million values take one thread some milliseconds. Below that a second thread costs more than it
+    Four million values take one thread a few milliseconds. Below that a second thread costs more than it
     brings wherever other work shares the cores: all threads wait for the one without a core.
     """
     allowed = numba.get_num_threads()

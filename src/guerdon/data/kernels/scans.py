@@ -83,31 +83,78 @@ def segment_gae(
 
 @kernel(parallel=True)
 def _scan(values, offsets, decay, reverse, mask, out):
-    masked = len(mask) > 0
     for s in prange(len(offsets) - 1):
         start, end = offsets[s], offsets[s + 1]
-        running = 0.0
-        for k in range(end - start):
-            i = end - 1 - k if reverse else start + k
-            if masked and not mask[i]:
-                out[i] = 0.0
-                continue
+        if len(mask) > 0:
+            _scan_some(values[start:end], decay, reverse, mask[start:end], out[start:end])
+        else:
+            _scan_all(values[start:end], decay, reverse, out[start:end])
+
+
+@kernel()
+def _scan_all(values, decay, reverse, out):
+    step = -1 if reverse else 1
+    i = len(values) - 1 if reverse else 0
+    left, running = len(values), 0.0
+    while left >= 4:  # four at a time: only one product waits for the sum before it
+        j, k, m = i + step, i + 2 * step, i + 3 * step
+        one = np.float64(values[i])
+        two = values[j] + decay * one
+        three = values[k] + decay * two
+        four = values[m] + decay * three
+        out[i] = one + decay * running
+        out[j] = two + decay * decay * running
+        out[k] = three + decay * decay * decay * running
+        running = four + (decay * decay) * (decay * decay) * running
+        out[m] = running
+        i += 4 * step
+        left -= 4
+    for _ in range(left):
+        running = values[i] + decay * running
+        out[i] = running
+        i += step
+
+
+@kernel()
+def _scan_some(values, decay, reverse, mask, out):
+    running = 0.0
+    for k in range(len(values)):
+        i = len(values) - 1 - k if reverse else k
+        if mask[i]:
             running = values[i] + decay * running
             out[i] = running
+        else:
+            out[i] = 0.0
 
 
 @kernel(parallel=True)
 def _gae(rewards, values, offsets, gamma, lam, mask, bootstrap, out):
-    masked = len(mask) > 0
-    trace = gamma * lam
     for s in prange(len(offsets) - 1):
-        next_value = bootstrap[s] if len(bootstrap) > 0 else 0.0
-        running = 0.0
-        for i in range(offsets[s + 1] - 1, offsets[s] - 1, -1):
-            if masked and not mask[i]:
-                out[i] = 0.0
-                continue
-            value = np.float64(values[i])
-            running = (rewards[i] + gamma * next_value - value) + trace * running
-            next_value = value
-            out[i] = running
+        start, end = offsets[s], offsets[s + 1]
+        last = bootstrap[s] if len(bootstrap) > 0 else 0.0
+        reward, value, advantage = rewards[start:end], values[start:end], out[start:end]
+        if len(mask) > 0:
+            _differences_some(reward, value, gamma, last, mask[start:end], advantage)
+            _scan_some(advantage, gamma * lam, True, mask[start:end], advantage)
+        else:
+            _differences_all(reward, value, gamma, last, advantage)
+            _scan_all(advantage, gamma * lam, True, advantage)
+
+
+@kernel()
+def _differences_all(rewards, values, gamma, last, out):
+    n = len(out)
+    for i in range(n - 1):
+        out[i] = rewards[i] + gamma * values[i + 1] - values[i]
+    if n > 0:
+        out[n - 1] = rewards[n - 1] + gamma * last - values[n - 1]
+
+
+@kernel()
+def _differences_some(rewards, values, gamma, last, mask, out):
+    following = last
+    for k in range(len(out)):
+        i = len(out) - 1 - k
+        if mask[i]:
+            out[i] = rewards[i] + gamma * following - values[i]
+            following = np.float64(values[i])

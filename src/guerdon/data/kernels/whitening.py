@@ -42,8 +42,9 @@ def masked_moments(
     total = count.sum()
     if total == 0:
         return math.nan, math.nan, 0
-    centre = mean[0] + np.sum(count * (mean - mean[0])) / total
-    squares = m2.sum() + np.sum(count * (mean - centre) ** 2)
+    with np.errstate(invalid="ignore"):  # infinite values: the mean is then NaN
+        centre = mean[0] + np.sum(count * (mean - mean[0])) / total
+        squares = m2.sum() + np.sum(count * (mean - centre) ** 2)
     return float(centre), float(squares / (total - ddof)) if total > ddof else math.nan, int(total)
 
 
@@ -88,40 +89,38 @@ def whiten(
 
 
 @kernel(reorder=True)
-def _moments(values, n):
-    origin, total, squares = values[0], 0.0, 0.0
-    for i in range(n):  # deviations from a member: those of equal values are exactly 0
+def _moments(values):
+    origin, total, squares = np.float64(values[0]), 0.0, 0.0
+    for i in range(len(values)):  # deviations from a member: those of equal values are exactly 0
         total += values[i] - origin
-    mean = origin + total / n
-    for i in range(n):
+    mean = origin + total / len(values)
+    for i in range(len(values)):
         squares += (values[i] - mean) * (values[i] - mean)
     return mean, squares
 
 
 @kernel()
-def _keep(values, mask, start, end, kept):
+def _keep(values, mask, kept):
     n = 0
-    if len(mask) > 0:  # each value is overwritten by the next unless it counts: no branch to mispredict
-        for i in range(start, end):
-            x = np.float64(values[i])
-            kept[n] = x
-            n += int(mask[i] & (x == x))
-    else:
-        for i in range(start, end):
-            x = np.float64(values[i])
-            kept[n] = x
-            n += int(x == x)
+    for i in range(len(values)):
+        x = np.float64(values[i])
+        kept[n] = x  # overwritten by the next one unless it counts: no branch to mispredict
+        n += int((len(mask) == 0 or mask[i]) & (x == x))
     return n
 
 
 @kernel(parallel=True)
 def _block_moments(values, mask, size, out):
     for b in prange(len(out)):
-        kept = np.empty(size, np.float64)
-        n = _keep(values, mask, b * size, min((b + 1) * size, len(values)), kept)
-        out[b, 0], out[b, 1], out[b, 2] = n, 0.0, 0.0
-        if n > 0:
-            out[b, 1], out[b, 2] = _moments(kept, n)
+        block, counts = values[b * size : (b + 1) * size], mask[b * size : (b + 1) * size]
+        n, mean, squares = len(block), np.nan, 0.0
+        if len(counts) == 0:
+            mean, squares = _moments(block)
+        if np.isnan(mean):  # there is a mask, or a value is missing
+            kept = np.empty(size, np.float64)
+            n = _keep(block, counts, kept)
+            mean, squares = _moments(kept[:n]) if n > 0 else (0.0, 0.0)
+        out[b, 0], out[b, 1], out[b, 2] = n, mean, squares
 
 
 @kernel(parallel=True)

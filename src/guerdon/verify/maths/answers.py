@@ -13,8 +13,9 @@ from fractions import Fraction
 from functools import lru_cache
 
 from guerdon.verify.maths.chars import to_ascii
-from guerdon.verify.maths.exact import Undefined
-from guerdon.verify.maths.lexer import MAX_DIGITS, Foreign, Number, TooLarge, Unreadable, closing_brace
+from guerdon.verify.maths.exact import Node, Undefined, facts
+from guerdon.verify.maths.guard import MAX_CHARS, MAX_DIGITS, MAX_REMEMBERED, MAX_TEXT, TooLarge, begin
+from guerdon.verify.maths.lexer import Foreign, Number, Unreadable, closing_brace
 from guerdon.verify.maths.meaning import Meaning, meaning
 from guerdon.verify.maths.parser import parse
 from guerdon.verify.maths.units import Unit
@@ -22,12 +23,11 @@ from guerdon.verify.maths.words import (
     SYNONYMS,
     choice_letter,
     choice_letters,
+    counted,
     lettered,
     number_in_words,
     plain_text,
 )
-
-MAX_TEXT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +79,34 @@ _APPROX = re.compile(
 )
 _APPROX_TAIL = re.compile(r"\s*\(?\s*(?:\\text\s*\{)?\s*\(?(?:approx\.?|approximately|rounded)\)?\s*\}?\s*\)?$", re.IGNORECASE)
 _BASED = re.compile(
-    r"^\(?\s*(-?[0-9A-Fa-f]*[0-9][0-9A-Fa-f]*|-?[A-Fa-f]{2,})\s*\)?(?:\s*_\s*\{?\s*\(?|\s+(?:in\s+)?base[\s-]*)"
-    r"(\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\)?\s*\}?$"
+    r"^\(?\s*(-?[0-9A-Fa-f]*[0-9][0-9A-Fa-f]*|-?[A-Fa-f]{2,})\s*\)?(?:\s*_\s*\{?\s*\(?\s*(?:base)?\s*|\s+\(?(?:in\s+)?base[\s-]*)"
+    r"(\d{1,2}|hex|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\)?\s*\}?$"
 )
-_BASES = dict(zip("two three four five six seven eight nine ten twelve sixteen".split(), [*range(2, 11), 12, 16], strict=True))
+_PREFIXED = re.compile(r"0(?:x([0-9A-Fa-f]+)|b([01]+))")
+_BASES = {"hex": 16} | dict(zip("two three four five six seven eight nine ten twelve sixteen".split(), [*range(2, 11), 12, 16], strict=True))
 _CLOCK = re.compile(r"^(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(?:([ap])\.?\s?m\.?)?(?:\s*o'?clock)?$", re.IGNORECASE)
 _TEXT_COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|math(?:rm|bf|it)|mbox)\s*\{([^{}]*)\}")
-_PLAIN_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)")
-_SCIENTIFIC = re.compile(r"\d+(?:\.\d+)?[eE][+-]?\d+")
+_LONG_INTEGER = re.compile(r"[+-]?\d+")
+_LONG_DECIMAL = re.compile(r"[+-]?\d{0,300}\.\d+")
+_TIMES = re.compile(r"(?<=\d)(?<!\b0)\s*[xX]\s*(?=\d)")
+_UNION = re.compile(r"(?<=[)\]}])\s*U\s*(?=[(\[]|\\[{l])")
+_QUAD = re.compile(r"[\s,;]*\\q?quad(?:\s|\\q?quad)*")
+_MINUS = re.compile(r"^(?:negative|minus)\s+(?=[\d\\$.])")
+_REMARK = re.compile(
+    r"(?<=[\d}\])%])\s*(?:\s|\\text\s*\{\s*)\((?:\\text\s*\{)?\s*[A-Za-z]{3}[A-Za-z\s,-]{0,40}\}?\)\s*\}?$"
+)
+_AND_FRACTION = re.compile(r"^(-?\d+)\s+and\s+(\d+/\d+)$")
 _REPEATS_WORD = re.compile(r"^(\d*\.\d+)\s*\(?(?:\\text\s*\{)?\s*\(?(?:repeating|recurring)\)?\}?\)?$")
-_MONEY = re.compile(r"\\\$|(?<![A-Za-z])(?:USD|US)\s*\$?(?=\s*\d)|\$(?=\s*[\d.])")
+_MONEY = re.compile(r"(?<![A-Za-z])USD?\s*(?:\\?\$)?(?=\s*\d)|\\\$|\$(?=\s*[\d.])")
 _CONTENT = re.compile(r"[0-9A-Za-z\u0080-\U0010ffff]|\\[{}]")
 _EMPTY_COMMAND = re.compile(r"\\(?:boxed|fbox|text|mathrm|quad|left|right|displaystyle|dots|ldots)(?![A-Za-z])")
 
 
 def read(text: str) -> Answer:
     """The plain reading of an answer."""
-    return read_as(text)
+    return _remembered(text) if len(text) <= MAX_REMEMBERED else read_as(text)
 
 
-@lru_cache(maxsize=16_384)
 def read_as(text: str, scientific: bool = False, lists: bool = False, letters: bool = False) -> Answer:
     """A reading of an answer; the flags choose among readings of what is ambiguous (see `parser.parse`)."""
     if len(text) > MAX_TEXT:
@@ -109,9 +117,16 @@ def read_as(text: str, scientific: bool = False, lists: bool = False, letters: b
     source, approx = clean(ascii_text)
     if not _CONTENT.search(_EMPTY_COMMAND.sub("", source)):
         return Answer("empty", source, "")
-    if _PLAIN_NUMBER.fullmatch(source) and len(source) > MAX_DIGITS:
+    if len(source) > MAX_DIGITS and _LONG_INTEGER.fullmatch(source):
         return Answer("digits", canonical_digits(source), source)
+    if len(source) > MAX_DIGITS and _LONG_DECIMAL.fullmatch(source):
+        source = source[:MAX_DIGITS]  # beyond any tolerance
+    if len(source) > MAX_CHARS:
+        return Answer("large", source, source, cause=f"too large: {len(source)} characters")
     return _Reader(source, approx).answer(scientific=scientific, lists=lists, letters=letters)
+
+
+_remembered = lru_cache(maxsize=16_384)(read_as)
 
 
 def clean(text: str) -> tuple[str, bool]:
@@ -121,8 +136,7 @@ def clean(text: str) -> tuple[str, bool]:
         (what is left, whether it was marked as approximate).
     """
     approx = False
-    previous = None
-    while text != previous:
+    for _ in range(_MAX_LAYERS):
         previous = text
         text = _LEAD.sub("", text.strip())
         text = _unquoted(text)
@@ -139,10 +153,13 @@ def clean(text: str) -> tuple[str, bool]:
         if marked != text:
             text, approx = marked, True
         text = _without_end(text)
-    shorter = _APPROX_TAIL.sub("", text)
-    return (shorter, True) if shorter != text else (text, approx)
+        if text == previous:
+            break
+    tail = _APPROX_TAIL.sub("", text[-40:])
+    return (text[:-40] + tail, True) if tail != text[-40:] else (text, approx)
 
 
+_MAX_LAYERS = 12
 _QUOTES = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`"), ('"', '"'), ("*", "*"))
 
 
@@ -150,7 +167,7 @@ def _unquoted(text: str) -> str:
     for opener, closer in _QUOTES:
         if len(text) >= len(opener) + len(closer) and text.startswith(opener) and text.endswith(closer):
             inside = text[len(opener) : len(text) - len(closer)]
-            if opener in inside or (opener == "$" and text.endswith("\\$")):
+            if opener in inside.replace("\\$", "") or (opener == "$" and text.endswith("\\$")):
                 continue
             return inside
     return text
@@ -159,19 +176,16 @@ def _unquoted(text: str) -> str:
 def _without_end(text: str) -> str:
     if text.endswith("...") or text.endswith("\\left."):
         return text
-    while text and text[-1] in ".,; \t\n":
-        text = text[:-1]
+    text = text.rstrip(".,; \t\n")
     while text.endswith("\\") and not text.endswith("\\\\"):  # what is left of a final "\ " or "\,"
         text = text[:-1].rstrip()
     return text
 
 
 def canonical_digits(text: str) -> str:
-    """A plain decimal without leading and trailing zeros, so that equal numbers are equal strings."""
-    sign = "-" if text.startswith("-") else ""
-    whole, _, part = text.lstrip("+-").partition(".")
-    whole, part = whole.lstrip("0"), part.rstrip("0")
-    return f"{sign}{whole or 0}.{part}" if part else f"{sign}{whole or 0}".replace("-0", "0") if not whole else sign + whole
+    """A whole number without leading zeros, so that equal numbers are equal strings."""
+    digits = text.lstrip("+-").lstrip("0") or "0"
+    return f"-{digits}" if text.startswith("-") and digits != "0" else digits
 
 
 class _Reader:
@@ -187,17 +201,24 @@ class _Reader:
         if synonym is not None and len(text) > 1:
             text = synonym
         bare = _TEXT_COMMAND.sub(r"\1", text).replace("$", "").replace("\\ ", " ").strip()
-        found = _BASED.match(bare) if len(bare) < 80 else None
-        if found:
-            based = _based_value(found[1], found[2])
+        found = _BASED.match(bare.replace(",", "")) if len(bare) < 80 else None
+        prefixed = _PREFIXED.fullmatch(bare) if len(bare) < 80 else None
+        if found or prefixed:
+            digits, base = (found[1], found[2]) if found else (prefixed[1] or prefixed[2], "16" if prefixed[1] else "2")  # type: ignore[index]
+            based = _based_value(digits, base)
             if based is not None:
                 return Answer("based", text, self.plain, based=based)
         letter = choice_letter(text)
         if letter is not None:
             text = letter
-        words = number_in_words(self.plain) if self.plain.replace("-", " ").replace(" ", "").isalpha() else None
-        if words is not None:
-            text = str(words)
+        if self.plain.replace("-", "").replace(" ", "").isalpha():
+            words = number_in_words(self.plain)
+            text = words or counted(self.plain) or text
+        text = _TIMES.sub("*", text)
+        text = _MINUS.sub("-", text)
+        text = _UNION.sub(r"\\cup", text)
+        text = _REMARK.sub("", text).replace("\\textdollar", "\\$")
+        text = _AND_FRACTION.sub(r"\1 \2", text)
         repeats = _REPEATS_WORD.match(text)
         if repeats:
             text = repeats[1] + "..."
@@ -209,15 +230,18 @@ class _Reader:
         letters = choice_letters(self.source)
         clock = _clock(bare)
         letter = letter or lettered(self.source)
+        if "quad" in text:
+            text = _QUAD.sub(_separator, text)
+        begin()
+        tree: Node = ()
         try:
             parser = parse(text, **flags)
-            what = meaning(parser.tree)
-        except Unreadable as error:
-            return Answer(
-                "text", text, self.plain, cause=f"unparsable: {error}", letter=letter, letters=letters, clock=clock
-            )
-        except (Foreign, Undefined) as error:
-            return Answer("foreign", text, self.plain, cause=f"unsupported: {error}", letter=letter, letters=letters)
+            tree = parser.tree
+            what = meaning(tree)
+        except (Unreadable, Foreign, Undefined) as error:
+            wordy = isinstance(error, Unreadable) or (tree and "name" in facts(tree).kinds)
+            kind, cause = ("text", f"unparsable: {error}") if wordy else ("foreign", f"unsupported: {error}")
+            return Answer(kind, text, self.plain, cause=cause, letter=letter, letters=letters, clock=clock)
         except (TooLarge, RecursionError) as error:
             cause = str(error) if isinstance(error, TooLarge) else "too large: nested too deep"
             return Answer("large", text, self.plain, cause=cause)
@@ -263,6 +287,13 @@ def _scaled(numbers: list[Number], tokens: list[tuple[str, object, bool]]) -> Nu
     if abs(power) > MAX_DIGITS:
         return None
     return Number(numbers[0].value * Fraction(10) ** power, True, numbers[0].places - power, numbers[0].text)
+
+
+def _separator(found: re.Match[str]) -> str:
+    """A wide space separates statements, unless a word or a unit follows it."""
+    rest = found.string[found.end() :]
+    before = found.string[: found.start()]
+    return ", " if before and rest and not rest.startswith(("\\text", "\\mathrm", "\\mbox")) and not before.endswith("}") else " "
 
 
 def _with_currency(text: str) -> str:

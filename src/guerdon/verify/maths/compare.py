@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
-from guerdon.verify.maths.exact import Undefined
-from guerdon.verify.maths.lexer import TooLarge
+from guerdon.verify.maths.exact import Undefined, facts
+from guerdon.verify.maths.guard import TooLarge
 from guerdon.verify.maths.meaning import (
     Assigned,
     Contradiction,
@@ -22,14 +23,14 @@ from guerdon.verify.maths.meaning import (
     Word,
     as_region,
 )
-from guerdon.verify.maths.regions import NoRegion, same_region
-from guerdon.verify.maths.relations import Relation, same_relation
-from guerdon.verify.maths.scalars import equal, scalar
+from guerdon.verify.maths.regions import NoRegion, same_region, substitute
+from guerdon.verify.maths.relations import same_relation
+from guerdon.verify.maths.scalars import Foreign, Undecided, equal, scalar
 from guerdon.verify.maths.words import plain_text
 
 Node = tuple[Any, ...]
 
-MAX_PAIRS = 4_000
+MAX_PAIRS = 2_000
 
 
 def same(a: Meaning, b: Meaning) -> tuple[bool, str]:
@@ -83,9 +84,36 @@ def _values(a: Values, b: Values) -> bool:
         return exact[0] == exact[1]
     if len(a.items) * len(b.items) > MAX_PAIRS:
         raise TooLarge("too large: pairs of set members")
-    return all(any(_equal(x, y) for y in b.items) for x in a.items) and all(
-        any(_equal(x, y) for x in a.items) for y in b.items
-    )
+    return _matched(a.items, b.items, _same_member)
+
+
+def _matched(a: Sequence[Any], b: Sequence[Any], alike: Callable[[Any, Any], bool]) -> bool:
+    """Whether every item of either side has its like on the other, whatever the order of evaluation.
+
+    Raises:
+        Foreign, Undecided: a pair without verdict decides.
+    """
+    table: list[list[bool | Exception]] = []
+    for x in a:
+        row: list[bool | Exception] = []
+        for y in b:
+            try:
+                row.append(alike(x, y))
+            except (Foreign, Undecided) as error:
+                row.append(error)
+        table.append(row)
+    lines = [*table, *map(list, zip(*table, strict=True))]
+    if any(all(cell is False for cell in line) for line in lines):
+        return False
+    for line in lines:
+        if not any(cell is True for cell in line):
+            raise next(cell for cell in line if isinstance(cell, Exception))
+    return True
+
+
+def _same_member(a: Meaning, b: Meaning) -> bool:
+    """Equal members; a set among the members is no number, not even a set of one."""
+    return isinstance(a, Values) == isinstance(b, Values) and _equal(a, b)
 
 
 def _exact_values(values: Values) -> frozenset[Any] | None:
@@ -119,11 +147,37 @@ def _tuple_values(a: Tuple, b: Values) -> bool:
     """`(3, 4)` is `3, 4` in this order; it is not the set {3, 4}."""
     if len(b.items) == 1:
         return _equal(a, b.items[0])
-    return not b.braces and a.brackets == "()" and _all_equal(a.items, b.items)
+    return b.listed and a.brackets == "()" and _all_equal(a.items, b.items)
 
 
 def _tuple_assigned(a: Tuple, b: Assigned) -> bool:
     return _all_equal(a.items, [b.values[name] for name in sorted(b.values)])
+
+
+def _tuple_number(a: Tuple, b: Number) -> bool:
+    """`(2, -3, 1)` against `2i - 3j + k` in unit vectors."""
+    found = facts(b.node)
+    if len(a.items) not in (2, 3) or "i" not in found.kinds | found.symbols or not found.symbols <= {"j", "k"}:
+        return False
+    if not found.symbols:
+        return False
+    linear = _at(b.node, 0, 0, 0), _at(b.node, 1, 1, 1), [_at(b.node, *unit) for unit in _UNITS]
+    zero: Node = ("num", Fraction(0), False)
+    total: Node = ("add", tuple(linear[2]))
+    if not equal(linear[0], zero)[0] or not equal(linear[1], total)[0]:
+        return False
+    parts = [Number(node) for node in linear[2]]
+    return _all_equal((*a.items, Number(zero))[:3], parts)
+
+
+_UNITS = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+
+
+def _at(node: Node, *values: int) -> Node:
+    """A combination of unit vectors at numbers for i, j and k."""
+    for letter, value in zip("ijk", values, strict=True):
+        node = substitute(node, letter, ("num", Fraction(value), False))
+    return node
 
 
 def _regions(a: Meaning, b: Meaning) -> bool:
@@ -151,12 +205,7 @@ def _named_related(a: Named, b: Related) -> bool:
 
 
 def _related(a: Related, b: Related) -> bool:
-    def all_among(some: tuple[Relation, ...], others: tuple[Relation, ...]) -> bool:
-        return all(any(same_relation(r, s) for s in others) for r in some)
-
-    if len(a.relations) != len(b.relations):
-        return False
-    return all_among(a.relations, b.relations) and all_among(b.relations, a.relations)
+    return len(a.relations) == len(b.relations) and _matched(a.relations, b.relations, same_relation)
 
 
 def _matrices(a: Matrix, b: Matrix) -> bool:
@@ -199,6 +248,7 @@ _RULES: dict[tuple[type, type], Callable[[Any, Any], bool]] = {
     (Tuple, Tuple): _tuples,
     (Tuple, Values): _tuple_values,
     (Tuple, Assigned): _tuple_assigned,
+    (Tuple, Number): _tuple_number,
     (Tuple, Reals): _regions,
     (Reals, Reals): _regions,
     (Reals, Values): _regions,

@@ -7,21 +7,25 @@ ends with a verdict, or with a cause that says what to do about it.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
 from guerdon.verify.maths.answers import Answer, read, read_as
 from guerdon.verify.maths.compare import same
 from guerdon.verify.maths.exact import Undefined, facts
-from guerdon.verify.maths.lexer import Foreign, TooLarge
-from guerdon.verify.maths.meaning import Named, Reals, Tuple, Values, Word
+from guerdon.verify.maths.guard import MAX_REMEMBERED, TooLarge, begin
+from guerdon.verify.maths.lexer import Foreign
+from guerdon.verify.maths.meaning import Meaning, Named, Reals, Tuple, Values, Word
 from guerdon.verify.maths.meaning import Number as Scalar
+from guerdon.verify.maths.regions import substitute
 from guerdon.verify.maths.scalars import Undecided, repeating, rounds_to
 from guerdon.verify.maths.units import conflicting
 
 _INTEGER = re.compile(r"-?\d{1,300}")
-_EULER = re.compile(r"\d+e[+-]\d(?!\d)")
-_COMMAS = re.compile(r"\d,\d{3}(?!\d)")
+_EULER = re.compile(r"\de[+-]\d(?!\d)")
+_OR = re.compile(r"\bor\b")
+_COMMAS = re.compile(r"\d,\d{3},\d{3}(?!\d)")
 
 
 class Decision(NamedTuple):
@@ -42,17 +46,29 @@ def decide(gold: str, prediction: str) -> Decision:
     """Whether two bare answers are equal; never raises, never runs long."""
     if _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(prediction):
         return _INTEGERS[int(gold) == int(prediction)]
+    if len(gold) + len(prediction) <= MAX_REMEMBERED:
+        return _remembered(gold, prediction)
     return _decide(gold, prediction)
 
 
 _INTEGERS = (Decision(False, "integer"), Decision(True, "integer"))
 
 
-@lru_cache(maxsize=16_384)
 def _decide(gold: str, prediction: str) -> Decision:
+    try:
+        return _readings(gold, prediction)
+    except Exception as error:  # whatever a policy wrote must not stop a run; the cause is counted
+        return Decision(None, "error", f"internal error: {type(error).__name__}: {error}"[:200])
+
+
+_remembered = lru_cache(maxsize=16_384)(_decide)
+
+
+def _readings(gold: str, prediction: str) -> Decision:
     a, b = read(gold), read(prediction)
+    begin()
     verdict = compare_answers(a, b)
-    if verdict.equal or verdict.equal is None and verdict.path != "foreign":
+    if verdict.equal or (verdict.equal is None and verdict.path != "foreign") or "digits" in (a.kind, b.kind):
         return verdict
     for x, y in _other_readings(gold, prediction, a, b):
         other = compare_answers(x, y)
@@ -103,6 +119,8 @@ def _special(gold: Answer, prediction: Answer) -> Decision | None:
     if gold.letters and prediction.letters:
         return Decision(gold.letters == prediction.letters, "choice")
     for one, other in ((gold, prediction), (prediction, gold)):
+        if one.letters and not other.letters and _OR.search(other.source):
+            return Decision(False, "choice", "alternatives")
         if one.letter and one.letter == other.source:
             return Decision(True, "choice")
     return None
@@ -115,8 +133,8 @@ def _bases(gold: Answer, prediction: Answer) -> Decision:
     (value, base), other = (gold.based, prediction) if gold.based else (prediction.based, gold)  # type: ignore[misc]
     if not isinstance(other.meaning, Scalar):
         return Decision(False, "base")
-    verdict = same(Scalar(("num", value, False)), other.meaning)[0]
-    return Decision(verdict, "base", "" if verdict else f"base {base} on one side only")
+    verdict = _same(Scalar(("num", value, False)), other.meaning)
+    return verdict._replace(path="base", cause=f"base {base} on one side only") if verdict.equal is False else verdict
 
 
 def _clocks(gold: Answer, prediction: Answer) -> Decision:
@@ -139,17 +157,23 @@ def _meanings(gold: Answer, prediction: Answer) -> Decision:
             if period is not None:
                 exact = Scalar(("num", -period if answer.negative else period, False))
                 a, b = (exact, b) if answer is gold else (a, exact)
+    ordered = (a, b) if gold.rounded or prediction.rounded or gold.source <= prediction.source else (b, a)
+    verdict = _same(*ordered)
+    if verdict.equal and conflicting(gold.unit, prediction.unit):
+        return Decision(False, "units", "units conflict")
+    return verdict
+
+
+def _same(a: Meaning | None, b: Meaning | None) -> Decision:
+    """The comparison of two meanings with what may go wrong as causes."""
     try:
-        verdict, path = same(a, b)  # type: ignore[arg-type]
+        return Decision(*same(a, b))  # type: ignore[arg-type]
     except TooLarge as error:
         return Decision(None, "guard", str(error))
     except (Undecided, Undefined) as error:
         return Decision(None, "foreign", f"undecided: {error}")
     except (Foreign, RecursionError) as error:
         return Decision(None, "foreign", f"unsupported: {error}")
-    if verdict and conflicting(gold.unit, prediction.unit):
-        return Decision(False, "units", "units conflict")
-    return Decision(verdict, path)
 
 
 def _rounded(gold: Answer, prediction: Answer) -> Decision | None:
@@ -178,12 +202,28 @@ def _other_readings(gold: str, prediction: str, a: Answer, b: Answer) -> list[tu
             continue
         if x is not a or y is not b:
             found += [pair for pair in ((x, y), (x, b), (a, y)) if pair != (a, b)]
+    found += [(_imaginary_j(a, b), b)] if _imaginary_j(a, b) else []
+    found += [(a, _imaginary_j(b, a))] if _imaginary_j(b, a) else []
     if a.letter_unit or b.letter_unit:
         x = read_as(gold, letters=True) if _unit_reading(a, b) else a
         y = read_as(prediction, letters=True) if _unit_reading(b, a) else b
         if x is not a or y is not b:
             found.append((x, y))
     return found
+
+
+def _imaginary_j(answer: Answer, other: Answer) -> Answer | None:
+    """The reading of `3+4j` with j (or I) as the imaginary unit, where the other side is a complex number."""
+    mine, theirs = answer.meaning, other.meaning
+    if not isinstance(mine, Scalar) or not isinstance(theirs, Scalar):
+        return None
+    letters = facts(mine.node).symbols
+    if letters not in ({"j"}, {"I"}):
+        return None
+    known = facts(theirs.node)
+    if known.symbols or "i" not in known.kinds:
+        return None
+    return replace(answer, meaning=Scalar(substitute(mine.node, *letters, ("const", "i"))))
 
 
 def _several(answer: Answer) -> bool:

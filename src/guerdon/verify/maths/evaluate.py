@@ -15,16 +15,18 @@ from functools import lru_cache
 from typing import Any
 
 from guerdon.verify.maths import numeric as num
-from guerdon.verify.maths.exact import NotRational, Undefined, rational
-from guerdon.verify.maths.lexer import Foreign, TooLarge
+from guerdon.verify.maths.exact import NotRational, Undefined, facts, rational
+from guerdon.verify.maths.guard import MAX_FACTORIAL, MAX_PRECISION, TooLarge, spend
+from guerdon.verify.maths.lexer import Foreign
 from guerdon.verify.maths.numeric import ONE, TWO, ZERO, Value
 
 Node = tuple[Any, ...]
 
 PRECISION = 50
-MAX_PRECISION = 3_000
-POINTS = 3
-_RANGES = (("1.1", "2.9"), ("-2.7", "-0.3"), ("0.1", "0.9"), ("-0.9", "3.1"), ("3.2", "7.9"), ("-6.3", "-2.2"))
+POINTS, PIECEWISE_POINTS, TRIALS = 3, 8, 16
+_RANGES = (("1.1", "2.9"), ("-6.3", "-2.2"), ("3.2", "7.9"), ("0.1", "0.9"), ("-2.1", "-0.1"), ("20", "60"))
+_RANGES += (("-50", "-9"), ("900", "9000"), ("-8000", "-700"))  # type: ignore[assignment]
+_PIECEWISE = frozenset(("abs", "root", "max", "min", "floor", "ceil"))
 
 
 class Undecided(Exception):
@@ -44,13 +46,11 @@ class Evaluator:
         self.point = point
         self.absorbed = self.cancelled = 0
         self.left_reals = False
-        self.budget = 20_000
+        self.size = decimal.getcontext().prec / PRECISION
 
     def value(self, node: Node) -> Value:
         """The value of a node; angles in degrees are plain numbers outside trigonometric functions."""
-        self.budget -= 1
-        if self.budget < 0:
-            raise TooLarge("too large: too many operations")
+        spend(2)
         try:
             value = _RULES[node[0]](self, node)
         except KeyError:
@@ -68,7 +68,7 @@ class Evaluator:
     def constant(self, node: Node) -> Value:
         name = node[1]
         if name == "inf":
-            raise Undefined("infinity")
+            raise Foreign("infinity in an expression")
         return num.pi() if name == "pi" else ONE.exp() if name == "e" else (ZERO, ONE)
 
     def sum(self, node: Node) -> Value:
@@ -76,13 +76,19 @@ class Evaluator:
         total: Value = ZERO
         for value in values:
             total = num.add(total, value)
-        for pieces, whole in zip(zip(*map(num.parts, values), strict=True), num.parts(total), strict=True):
-            sizes = [piece.adjusted() for piece in pieces if piece]
-            if len(sizes) > 1:
-                top = max(sizes)
-                self.absorbed = max(self.absorbed, top - min(sizes))
-                self.cancelled = max(self.cancelled, top - whole.adjusted() if whole else 10**6)
-        return total
+        pieces = list(zip(*map(num.parts, values), strict=True))
+        return num.simplest(*map(self._measured, pieces, num.parts(total)))
+
+    def _measured(self, pieces: tuple[Decimal, ...], whole: Decimal) -> Decimal:
+        """A sum after noting what it absorbed and cancelled; a sum that is only rounding is zero."""
+        sizes = [piece.adjusted() for piece in pieces if piece]
+        if len(sizes) < 2:
+            return whole
+        top = max(sizes)
+        self.absorbed = max(self.absorbed, top - min(sizes))
+        lost = top - whole.adjusted() if whole else 10**6
+        self.cancelled = max(self.cancelled, lost)
+        return whole if lost < decimal.getcontext().prec - num.NOISE else ZERO
 
     def product(self, node: Node) -> Value:
         total = self.value(node[1][0])
@@ -94,6 +100,7 @@ class Evaluator:
         return num.divide(self.value(node[1]), self.value(node[2]))
 
     def power(self, node: Node) -> Value:
+        spend(int(30 * self.size**2.5))
         base = self.value(node[1])
         try:
             exponent = rational(node[2])
@@ -101,12 +108,15 @@ class Evaluator:
             return num.power(base, self.value(node[2]))
         if exponent.denominator == 1:
             return num.power(base, Decimal(exponent.numerator))
+        if exponent.denominator > 10**3:
+            self.absorbed = max(self.absorbed, len(str(exponent.denominator)))
         if isinstance(base, Decimal) and base < 0 and exponent.denominator % 2:
             root = num.real_root(base, exponent.denominator)
             return num.power(root, Decimal(exponent.numerator))
         return num.power(base, Decimal(exponent.numerator) / exponent.denominator)
 
     def root(self, node: Node) -> Value:
+        spend(int(30 * self.size**2.5))
         degree, inside = self.value(node[1]), self.value(node[2])
         if isinstance(inside, Decimal) and isinstance(degree, Decimal) and degree == degree.to_integral_value():
             n = int(degree)
@@ -123,8 +133,9 @@ class Evaluator:
         value = self.value(node[1])
         if not isinstance(value, Decimal) or value < 0 or value != value.to_integral_value():
             raise Undefined("factorial of no natural number")
-        if value > 3000:
+        if value > MAX_FACTORIAL:
             raise TooLarge("too large: factorial")
+        spend(int(value))
         total = ONE
         for k in range(2, int(value) + 1):
             total *= k
@@ -132,15 +143,27 @@ class Evaluator:
 
     def function(self, node: Node) -> Value:
         """A function's value; one that is tiny or huge has lost as many digits as it is small or large."""
+        spend(int(30 * self.size**2.5))
         value = self._function(node[1], node[2])
         size = num.modulus(value)
         self.cancelled = max(self.cancelled, abs(size.adjusted()) if size else 10**6)
         return value
 
+    def _extreme(self, value: Value, name: str = "") -> Value:
+        """An argument after noting how far from one it is: cos(10^-30) and tanh(100) are nearly 1."""
+        size = num.modulus(value)
+        if size and size.adjusted() < -3:
+            self.absorbed = max(self.absorbed, -2 * size.adjusted())
+        elif name in ("arctan", "arccot") and size > 10**3:
+            self.absorbed = max(self.absorbed, size.adjusted())
+        elif name in ("tanh", "coth") and size > 10:
+            self.absorbed = max(self.absorbed, int(min(size, Decimal(MAX_PRECISION))))
+        return value
+
     def _function(self, name: str, args: tuple[Node, ...]) -> Value:
         if name in _ANGLED:
-            return _ANGLED[name](self.angle(args[0]))
-        values = [self.value(argument) for argument in args]
+            return _ANGLED[name](self._extreme(self.angle(args[0])))
+        values = [self._extreme(self.value(argument), name) for argument in args]
         if name == "log":
             return num.divide(num.logarithm(values[0]), num.logarithm(values[1] if args[1:] else Decimal(10)))
         if name == "binom":
@@ -149,8 +172,8 @@ class Evaluator:
             return _PLAIN[name](values[0])
         reals = [value for value in values if isinstance(value, Decimal)]
         if len(reals) < len(values):
-            raise Undefined(f"{name} of a complex number")
-        if name in _REAL:
+            raise Foreign(f"{name} of a complex number")
+        if name in _REAL and reals:
             return _REAL[name](*reals)
         raise Foreign(name)
 
@@ -167,7 +190,10 @@ class Evaluator:
         return self.value(node)
 
     def binomial(self, n: Value, below: Node) -> Value:
-        k = rational(below)
+        try:
+            k = rational(below)
+        except NotRational:
+            raise Foreign("binomial") from None
         if k.denominator != 1 or not 0 <= k <= 200:
             raise Foreign("binomial")
         total: Value = ONE
@@ -216,8 +242,8 @@ _REAL: dict[str, Callable[..., Decimal]] = {
     "arcsinh": lambda x: (x + (x * x + 1).sqrt()).ln(),
     "arccosh": lambda x: (x + (x * x - 1).sqrt()).ln(),
     "arctanh": lambda x: ((1 + x) / (1 - x)).ln() / 2,
-    "max": max,
-    "min": min,
+    "max": lambda *values: max(values),
+    "min": lambda *values: min(values),
     "floor": lambda x: x.to_integral_value(rounding=decimal.ROUND_FLOOR),
     "ceil": lambda x: x.to_integral_value(rounding=decimal.ROUND_CEILING),
 }
@@ -245,8 +271,8 @@ def evaluate(node: Node, point: Mapping[str, Decimal], precision: int) -> tuple[
         Undefined: no value at this point.
         TooLarge: beyond the range of decimals.
     """
-    evaluator = Evaluator(point)
     with decimal.localcontext(num.context(precision)):
+        evaluator = Evaluator(point)
         try:
             return evaluator.value(node), evaluator
         except (decimal.Overflow, decimal.Underflow, MemoryError):
@@ -308,7 +334,7 @@ def sample(name: str, trial: int) -> Decimal:
     part = int.from_bytes(digest, "big")
     if trial >= 100:
         return Decimal(2 + part % 9)
-    low, high = map(Decimal, _RANGES[trial % len(_RANGES)])
+    low, high = map(Decimal, _RANGES[(trial + (part >> 50 if trial > 2 else 0)) % len(_RANGES)])
     return low + (high - low) * Decimal(part % 10**12) / 10**12
 
 
@@ -325,10 +351,11 @@ def agree(a: Node, b: Node, symbols: frozenset[str], tolerance: Decimal | None =
     if not symbols:
         try:
             return not compare(a, b, {}, tolerance)[0]
-        except Undefined as error:
-            raise Undecided(f"undefined: {error}") from None
+        except Undefined:
+            return False
     names, trouble = sorted(symbols), "no point where both sides are defined"
-    for trials in (range(12), range(100, 108)):
+    enough = PIECEWISE_POINTS if (facts(a).kinds | facts(b).kinds) & _PIECEWISE else POINTS
+    for trials in (range(TRIALS), range(100, 100 + TRIALS)):
         agreed = branches = 0
         for trial in trials:
             try:
@@ -339,10 +366,12 @@ def agree(a: Node, b: Node, symbols: frozenset[str], tolerance: Decimal | None =
             if differs and real:
                 return False
             agreed, branches = agreed + (not differs), branches + differs
-            if agreed >= POINTS:
+            if agreed >= enough:
                 return True
         if branches:
             return False
+        if agreed >= POINTS:
+            return True
         if agreed:
             break
     raise TooLarge(trouble) if trouble.startswith("too large") else Undecided(trouble)

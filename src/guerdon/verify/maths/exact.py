@@ -15,12 +15,10 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from guerdon.verify.maths.lexer import TooLarge
+from guerdon.verify.maths.guard import MAX_BITS, MAX_FACTORIAL, TooLarge, spend
 
 Node = tuple[Any, ...]
 
-MAX_BITS = 40_000
-MAX_FACTORIAL = 3_000
 PRIME = 2**128 - 159
 
 
@@ -80,7 +78,10 @@ def rational(node: Node) -> Fraction:
     if kind == "num":
         return node[1]
     if kind == "add":
-        return sum((rational(term) for term in node[1]), Fraction(0))
+        value = Fraction(0)
+        for term in node[1]:
+            value = _bounded(value + rational(term))
+        return value
     if kind == "neg":
         return -rational(node[1])
     if kind == "mul":
@@ -110,7 +111,9 @@ def rational(node: Node) -> Fraction:
 
 
 def _bounded(value: Fraction) -> Fraction:
-    if value.numerator.bit_length() + value.denominator.bit_length() > MAX_BITS:
+    bits = value.numerator.bit_length() + value.denominator.bit_length()
+    spend(1 + bits // 64)
+    if bits > MAX_BITS:
         raise NotRational("too large")
     return value
 
@@ -150,11 +153,14 @@ def _factorial(value: Fraction) -> int:
         raise Undefined("factorial of no natural number")
     if value > MAX_FACTORIAL:
         raise TooLarge("too large: factorial")
+    spend(int(value) // 4)
     return math.factorial(int(value))
 
 
 def _function(name: str, values: list[Fraction]) -> Fraction:
     whole = all(value.denominator == 1 for value in values)
+    if not values:
+        raise NotRational("no argument")
     if name == "max":
         return max(values)
     if name == "min":
@@ -194,6 +200,7 @@ def residue(node: Node, trial: int) -> int:
         Undefined: a denominator is zero there.
     """
     kind = node[0]
+    spend(2)
     if kind == "num":
         value = node[1]
         return value.numerator * _inverse(value.denominator) % PRIME
@@ -221,7 +228,11 @@ def residue(node: Node, trial: int) -> int:
         if exponent.denominator != 1:
             raise NotRational("fractional exponent")
         base = residue(node[1], trial)
-        return pow(base if exponent >= 0 else _inverse(base), abs(int(exponent)), PRIME)
+        spend(20)
+        if not base:
+            return int(not exponent) if exponent >= 0 else _inverse(base)
+        # Fermat: exponents count modulo PRIME - 1
+        return pow(base if exponent >= 0 else _inverse(base), abs(int(exponent)) % (PRIME - 1), PRIME)
     if kind == "fn" and node[1] == "binom":
         return _falling(residue(node[2][0], trial), rational(node[2][1]))
     raise NotRational(kind)
@@ -232,6 +243,7 @@ def _falling(n: int, k: Fraction) -> int:
     if k.denominator != 1 or not 0 <= k <= 200:
         raise NotRational("binomial")
     value = 1
+    spend(20 * int(k))
     for step in range(int(k)):
         value = value * (n - step) * _inverse(step + 1) % PRIME
     return value

@@ -11,14 +11,7 @@ import re
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-MAX_CHARS = 20_000
-MAX_TOKENS = 4_000
-MAX_DIGITS = 4_000
-
-
-class TooLarge(Exception):
-    """The expression is larger than what may be evaluated; the argument is the cause."""
-
+from guerdon.verify.maths.guard import MAX_CHARS, MAX_DEPTH, MAX_DIGITS, MAX_TOKENS, TooLarge
 
 class Foreign(Exception):
     """Mathematics that the fast path does not read (integrals, sums, piecewise ...)."""
@@ -41,7 +34,7 @@ Token = tuple[str, Any, bool]
 
 FUNCTIONS = frozenset(
     "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc asin acos atan sinh cosh tanh coth "
-    "arcsinh arccosh arctanh asinh acosh atanh exp ln log lg sgn gcd lcm max min det Re Im cis".split()
+    "arcsinh arccosh arctanh asinh acosh atanh exp ln log lg abs sgn gcd lcm max min det Re Im cis".split()
 )
 _GREEK = {
     **{
@@ -72,6 +65,7 @@ _OPERATORS = {
     **dict.fromkeys(("setminus", "backslash", "smallsetminus"), "without"),
     **dict.fromkeys(("to", "rightarrow"), "to"),
     **{name: name for name in "pm mp cup cap in mid langle rangle lfloor rfloor lceil rceil choose over".split()},
+    **{"bigcup": "cup", "bigcap": "cap"},
     **{"lt": "<", "gt": ">", "div": "/", "colon": ":", "prime": "'", "lbrack": "[", "rbrack": "]"},
     **{"infty": "inf", "%": "%", "&": "&", "\\": "newrow", "permille": "permille", "bmod": "mod"},
 }
@@ -80,6 +74,14 @@ _STRUCTURE = {
     **dict.fromkeys(("binom", "dbinom", "tbinom"), "binom"),
     **{name: name for name in ("sqrt", "surd", "cuberoot", "fourthroot", "angle", "triangle", "overline")},
 }
+_FOREIGN = frozenset(
+    "int iint iiint oint sum prod coprod lim limsup liminf sup partial nabla pmod pod mod equiv cong propto forall "
+    "exists implies iff Rightarrow Leftarrow Leftrightarrow leftrightarrow mapsto subset supset subseteq supseteq "
+    "notin ni perp parallel dot ddot tilde widehat widetilde overrightarrow overleftarrow underbrace overbrace "
+    "stackrel substack det dim ker deg arg Pr Re Im star dagger oplus otimes circ not lnot neg prime "
+    "uparrow downarrow longrightarrow square boxtimes sqcup gg ll hline cancel tag aleph wp top bot models vdash "
+    "argmax argmin tr operatorname xrightarrow rangle".split()
+)
 _RELATIONS = {"<=": "<=", "=<": "<=", ">=": ">=", "!=": "!=", "<>": "!=", "==": "=", ":=": "=", "=": "="}
 _PAIRS = {**_RELATIONS, "**": "^", "+/-": "pm", "+-": "pm", "->": "to"}
 _WORDS_OPS = {"or": "or", "and": "and", "to": "to", "infinity": "inf", "inf": "inf", "oo": "inf"}
@@ -93,7 +95,7 @@ _MASTER = re.compile(
     r"|(?P<repeat>\d*\.\d*(?:\\(?:overline|bar)\s*(?:\{\d+\}|\d)|\(\d+\)(?![\d(])|(?:\\dot\s*(?:\{\d\}|\d)\d*)+))"
     r"|(?P<euro>\d{1,3}(?:\.\d{3}){2,}(?:,\d{1,2})?(?![\d,.]))"
     r"|(?P<num>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE](?:[+-]?\d+)(?![\d.]))?)"
-    r"|(?P<degree>\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\})|\\degrees?(?![A-Za-z]))"
+    r"|(?P<degree>\^\s*(?:(?:\\circ|o)(?![A-Za-z(])|\{\s*(?:\\circ|o)\s*\})|\\degrees?(?![A-Za-z]))"
     r"|(?P<env>\\(?:begin|end)\s*\{[A-Za-z]+\*?\}(?:\{[lcr|\s]*\})?)"
     r"|(?P<text>\\(?:text(?:bf|it|rm|sf|normal|up|tt)?|math(?:rm|bf|it|sf|cal|bb|frak|tt|ord)|operatorname\*?|mbox|hbox|"
     r"boldsymbol|bm|emph|currency|vec|hat|bar|underline|boxed|fbox|displaylines|ensuremath)\s*\{)"
@@ -103,6 +105,7 @@ _MASTER = re.compile(
     r"|(?P<op>[^\s])",
     re.DOTALL,
 )
+_ROW_GAP = re.compile(r"\\\\\[[\d.]+\s*[a-z]{2}\]")
 _BARE_FRACTION = re.compile(r"\\[dtc]?frac\s*(\d)(?:\s*(\d))?")
 _GROUPS = re.compile(r"(,\\!|\\!,|\{,\}|\\[,;: ]|,| |'|_)(\d{3})(?!\d)")
 _DECIMALS = re.compile(r"\.(\d+)")
@@ -122,6 +125,8 @@ def tokenize(text: str, scientific: bool = False, lists: bool = False) -> list[T
     """
     if len(text) > MAX_CHARS:
         raise TooLarge(f"too large: {len(text)} characters")
+    if "\\\\[" in text:
+        text = _ROW_GAP.sub(r"\\\\", text)
     if "frac" in text:
         text = _BARE_FRACTION.sub(lambda m: f"\\frac{{{m[1]}}}" + (f"{{{m[2]}}}" if m[2] else ""), text)
     tokens: list[Token] = []
@@ -137,6 +142,8 @@ class _Scan:
         self.depth = 0
         self.lists = lists
         self.wide_commas = ", " in text
+        self.nested = 0
+        self.pairs: dict[int, int] | None = None
 
     def run(self, at: int, end: int, words: bool = False) -> None:
         out, match, spaced = self.out, _MASTER.match, False
@@ -222,7 +229,7 @@ class _Scan:
             out.append(("sym", run, spaced))
         elif run.lower() in ("infinity", "or", "and"):
             out.append(("op", _WORDS_OPS[run.lower()], spaced))
-        elif run[:-1] in FUNCTIONS and run not in ("sing", "tang", "lns", "logs", "maxi", "mini", "mine", "mind"):
+        elif run[-1] in "xyz" and run[:-1] in FUNCTIONS:
             out.append(("fn", run[:-1], spaced))
             out.append(("sym", run[-1], True))
         elif run.startswith("pi") and len(run) == 3:
@@ -246,14 +253,26 @@ class _Scan:
             out.append(("sym", "j" if name == "jmath" else "i", spaced))
         elif name in ("R", "N", "Z", "Q", "C", "reals"):
             out.append(("named", name[0].upper(), spaced))
-        else:
+        elif name in _FOREIGN:
             raise Foreign(f"\\{name}")
+        else:
+            raise Unreadable(f"unknown command \\{name}")
 
     def _argument(self, piece: str, at: int, end: int, spaced: bool) -> int:
         """The braced argument of a text or font command."""
-        close = closing_brace(self.text, at, end)
+        if self.pairs is None:
+            self.pairs = brace_pairs(self.text)
+        close = self.pairs.get(at - 1, -1)
         if close < 0:
-            raise Foreign("unbalanced braces")
+            raise Unreadable("unbalanced braces")
+        self.nested += 1
+        if self.nested > MAX_DEPTH:
+            raise TooLarge(f"too large: nested more than {MAX_DEPTH} deep")
+        self._inside(piece, at, close, spaced)
+        self.nested -= 1
+        return close + 1
+
+    def _inside(self, piece: str, at: int, close: int, spaced: bool) -> None:
         name, body = piece[1:].rstrip("{ ").rstrip("*"), self.text[at:close].strip()
         out = self.out
         if name == "mathbb":
@@ -264,13 +283,12 @@ class _Scan:
             self.run(at, close)
         elif name.startswith("text") or name in ("mbox", "hbox", "emph"):
             self.run(at, close, words=True)
-        elif len(body) == 1 or name in ("boldsymbol", "bm", "vec", "hat", "bar", "mathbf", "mathit", "mathcal"):
+        elif name in ("boldsymbol", "bm", "vec", "hat", "bar", "mathbf", "mathit", "mathcal"):
             out.append(("op", "{", spaced))
             self.run(at, close)
             out.append(("op", "}", False))
         else:
             self.run(at, close, words=True)
-        return close + 1
 
 
 def closing_brace(text: str, at: int, end: int | None = None) -> int:
@@ -285,6 +303,18 @@ def closing_brace(text: str, at: int, end: int | None = None) -> int:
             if not depth:
                 return found.start()
     return -1
+
+
+def brace_pairs(text: str) -> dict[int, int]:
+    """Opening brace -> closing brace, for all that match."""
+    pairs: dict[int, int] = {}
+    opened: list[int] = []
+    for found in _BRACES.finditer(text):
+        if found.group() == "{":
+            opened.append(found.start())
+        elif found.group() == "}" and opened:
+            pairs[opened.pop()] = found.start()
+    return pairs
 
 
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)

@@ -10,7 +10,8 @@ from fractions import Fraction
 from typing import Any
 
 from guerdon.verify.maths.exact import Undefined, facts
-from guerdon.verify.maths.lexer import Foreign, TooLarge
+from guerdon.verify.maths.guard import MAX_ITEMS, TooLarge
+from guerdon.verify.maths.lexer import Foreign
 from guerdon.verify.maths.regions import (
     REALS,
     NoRegion,
@@ -28,7 +29,6 @@ from guerdon.verify.maths.scalars import equal, infinite
 Node = tuple[Any, ...]
 
 SCALARS = frozenset("num sym const add mul div neg pow root abs fact deg fn pm".split())
-MAX_ITEMS = 400
 MAX_CHOICES = 16
 _CALLED = frozenset("fghpqrstuvyFGHPQVSTAEC")
 
@@ -42,11 +42,13 @@ class Number:
 
 @dataclass(frozen=True)
 class Values:
-    """Several answers, in no order; `braces` where written as a set. `name` is the letter they solve for."""
+    """Several answers, in no order; `braces` where written as a set, `listed` where written side by side.
+    `name` is the letter they solve for."""
 
     items: tuple[Meaning, ...]
     braces: bool = False
     name: str | None = None
+    listed: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,9 +171,9 @@ def _flat(items: Any) -> list[Meaning]:
 
 def _scalar(tree: Node) -> Meaning:
     found = facts(tree)
-    strange = found.kinds - _SCALAR_NAMES
+    strange = found.kinds
     if strange & _STRUCTURES:
-        return _scaled_matrix(tree)
+        return _named_point(tree) or _difference_of_sets(tree) or _scaled_matrix(tree)
     if "pm" not in found.kinds:
         return Number(tree)
     choices = [_chosen(tree, sign) for sign in (1, -1)]
@@ -179,7 +181,7 @@ def _scalar(tree: Node) -> Meaning:
 
 
 _STRUCTURES = frozenset("list set seq rel such union meet without named matrix ratio name".split())
-_SCALAR_NAMES = SCALARS
+_SETS = frozenset(("named", "seq", "set", "union"))
 
 
 def _chosen(node: Node, sign: int) -> Node:
@@ -196,6 +198,24 @@ def _chosen(node: Node, sign: int) -> Node:
         else:
             out.append(_chosen(part, sign) if isinstance(part, tuple) and part else part)
     return tuple(out)
+
+
+def _named_point(tree: Node) -> Meaning | None:
+    """`P(3, -1)`"""
+    if tree[0] == "mul" and len(tree[1]) == 2 and tree[1][1][0] == "seq":
+        name = tree[1][0]
+        return meaning(tree[1][1]) if name[0] == "sym" and name[1][:1].isupper() else None
+    return None
+
+
+def _difference_of_sets(tree: Node) -> Meaning | None:
+    """`R - {3}`, a set difference written with a minus sign."""
+    if tree[0] != "add" or len(tree[1]) != 2 or tree[1][1][0] != "neg":
+        return None
+    first, second = tree[1][0], tree[1][1][1]
+    if first[0] not in _SETS or second[0] not in _SETS:
+        return None
+    return _combined("without", meaning(first), meaning(second))
 
 
 def _scaled_matrix(tree: Node) -> Meaning:
@@ -254,7 +274,8 @@ def _list(items: list[Meaning], joiner: str) -> Meaning:
     if all(isinstance(item, Related | Named) for item in items):
         stated = [item.relations if isinstance(item, Related) else (item.stated,) for item in items]  # type: ignore[union-attr]
         return Related(tuple(r for some in stated for r in some if r is not None))
-    return Values(tuple(_flat(items)))
+    values = tuple(_flat(items))
+    return Values(values, listed=len(values) == len(items))
 
 
 def _one_letter(names: list[str]) -> bool:

@@ -11,12 +11,14 @@ from decimal import Decimal
 from functools import lru_cache
 
 from guerdon.verify.maths.exact import Undefined
-from guerdon.verify.maths.lexer import TooLarge
+from guerdon.verify.maths.guard import TooLarge
+from guerdon.verify.maths.lexer import Foreign
 
 Value = Decimal | tuple[Decimal, Decimal]
 
 ZERO, ONE, TWO = Decimal(0), Decimal(1), Decimal(2)
 MAX_ANGLE_DIGITS = 300
+NOISE = 8
 
 
 def context(precision: int) -> decimal.Context:
@@ -62,6 +64,15 @@ def simplest(re: Decimal, im: Decimal) -> Value:
     return (re, im) if im else re
 
 
+def without_noise(re: Decimal, im: Decimal) -> Value:
+    """A complex number whose smaller part is dropped where it is below the precision of the larger one."""
+    if re and im:
+        lead = re.adjusted() - im.adjusted()
+        if abs(lead) > decimal.getcontext().prec - NOISE:
+            return re if lead > 0 else (ZERO, im)
+    return simplest(re, im)
+
+
 def add(a: Value, b: Value) -> Value:
     """a + b"""
     if isinstance(a, Decimal) and isinstance(b, Decimal):
@@ -105,7 +116,7 @@ def exponential(a: Value) -> Value:
         return a.exp()
     size = a[0].exp()
     sine, cosine = sine_cosine(a[1])
-    return simplest(size * cosine, size * sine)
+    return without_noise(size * cosine, size * sine)
 
 
 def logarithm(a: Value) -> Value:
@@ -133,8 +144,10 @@ def power(a: Value, b: Value) -> Value:
     if isinstance(b, Decimal):
         if b == b.to_integral_value() and b.adjusted() < 18:
             return _whole_power(a, int(b))
+        if isinstance(a, Decimal) and b == Decimal("0.5"):
+            return a.sqrt() if a >= 0 else (ZERO, (-a).sqrt())
         if isinstance(a, Decimal) and a > 0:
-            return (b * a.ln()).exp() if b != Decimal("0.5") else a.sqrt()
+            return (b * a.ln()).exp()
     if not modulus(a):
         if isinstance(b, Decimal) and b > 0:
             return ZERO
@@ -178,6 +191,8 @@ def sine_cosine(x: Decimal) -> tuple[Decimal, Decimal]:
         quarter = pi() / 2
         turns = (x / quarter).to_integral_value()
         r = x - turns * quarter
+        if turns and r and r.adjusted() < x.adjusted() - wide.prec + 5 + NOISE:
+            r = ZERO  # what is left of a multiple of pi/2 is the rounding of x
         sine, cosine = _taylor(r, r), _taylor(ONE, r)
     quadrant = int(turns) % 4
     return ((sine, cosine), (cosine, -sine), (-sine, -cosine), (-cosine, sine))[quadrant]
@@ -235,7 +250,7 @@ def arctangent(x: Decimal) -> Decimal:
 def arcsine(x: Decimal) -> Decimal:
     """arcsin x"""
     if abs(x) > 1:
-        raise Undefined("arcsine beyond one")
+        raise Foreign("arcsine beyond one")
     if abs(x) == 1:
         return x * pi() / 2
     return arctangent(x / (1 - x * x).sqrt())

@@ -14,7 +14,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from guerdon.verify.maths.lexer import Foreign, Number, Token, TooLarge, Unreadable, tokenize
+from guerdon.verify.maths.guard import TooLarge
+from guerdon.verify.maths.lexer import Foreign, Number, Token, Unreadable, tokenize
 from guerdon.verify.maths.primary import PrimaryParser
 
 Node = tuple[Any, ...]
@@ -160,20 +161,22 @@ class Parser(PrimaryParser):
             if value == "[" and self.at + 1 < len(self.tokens):  # not the end of ]0, 1[
                 return self.tokens[self.at + 1][:2] not in _AFTER_OPEN_END
             return value in _OPENERS or (value == "|" and not self.bars)
+        if kind == "env":
+            return value.startswith("\\begin")
         return kind in ("num", "sym", "run", "fn", "cmd", "word", "named")
 
     def side_by_side(self, factors: list[Node]) -> None:
         """One more factor without an operator: a mixed number or a product."""
         kind, value, spaced = self.tokens[self.at]
         last = factors[-1]
-        if kind in ("word", "named"):
+        if kind == "named" or (kind == "word" and len(value) > 1):
             raise Unreadable(f"unexpected word {value!r}")
         if len(factors) == 1 and last[0] == "num" and not last[2] and last[1].denominator == 1:
             part = self.mixed_part(kind, value, spaced)
             if part is not None:
                 factors[0] = self.postfix(("num", last[1] + part, False))
                 return
-        if kind == "num" and last[0] in ("num", "sym", "const"):
+        if kind == "num" and last[0] in ("num", "sym"):
             raise Unreadable("two numbers side by side")
         if kind == "run" and not self.product_of_letters(value):
             raise Unreadable(f"unexpected word {value!r}")

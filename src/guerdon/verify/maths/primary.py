@@ -6,12 +6,12 @@ from abc import abstractmethod
 from fractions import Fraction
 from typing import Any
 
-from guerdon.verify.maths.lexer import Foreign, Number, Token, TooLarge, Unreadable
+from guerdon.verify.maths.guard import MAX_DEPTH, TooLarge
+from guerdon.verify.maths.lexer import Foreign, Number, Token, Unreadable
 from guerdon.verify.maths.units import LETTERS, MULTIPLIERS, PERCENT_WORDS, Unit, canonical_unit, is_unit
 
 Node = tuple[Any, ...]
 
-MAX_DEPTH = 60
 _CONSTANTS = {"pi": ("const", "pi"), "e": ("const", "e"), "i": ("const", "i")}
 _CLOSERS = {"(": (")", "]"), "[": ("]", ")", "["), "]": ("[", "]", ")")}
 _TRIG = frozenset("sin cos tan cot sec csc".split())
@@ -26,6 +26,8 @@ _ENGLISH = frozenset(
     "day way top true false only both day won tie win lose am pm na nan dne inf it he we us me my by at as an "
     "be do go if of or so to left east west north south cow hen pig bat car bus pen box jar cup egg".split()
 )
+_DEGREE: Unit = (("deg", 1),)
+_UNIT_ENDS = frozenset((".", ",", ";", "/", "or", "and", "=", ")", "}"))
 _WORD_STOPS = frozenset(("if", "when", "where", "for", "then", "with", "but", "not", "is", "are", "maybe"))
 
 
@@ -187,7 +189,8 @@ class PrimaryParser:
     def words(self, kind: str, value: str) -> Node:
         """A word where a value is expected: a product of letters, or a name made of words."""
         if kind == "run" and self.product_of_letters(value, alone=self._stands_alone()):
-            return ("mul", tuple(_CONSTANTS.get(c) or ("sym", c) for c in value))
+            last = self.postfix(self.symbol(value[-1]))
+            return ("mul", (*(_CONSTANTS.get(c) or ("sym", c) for c in value[:-1]), last))
         if kind == "word" and len(value) == 1:
             return _CONSTANTS.get(value) or ("sym", value)
         words = [value]
@@ -208,12 +211,15 @@ class PrimaryParser:
         """Whether several letters in a row are variables (`xy`) rather than a word."""
         if len(run) > 4 or run.lower() in _ENGLISH or is_unit(run):
             return False
-        return run.islower() and len(run) < 4 if alone else True
+        return (run.islower() and len(run) < 4) or (len(run) == 2 and not run.isupper()) if alone else True
 
     def command(self, name: str) -> Node:
         """Fractions, roots, binomials, named angles."""
         if name == "frac":
-            return ("div", self.argument(), self.argument())
+            above, below = self.argument(), self.argument()
+            if above == ("sym", "d") and is_differential(below):
+                raise Foreign("derivative")
+            return ("div", above, below)
         if name == "binom":
             return ("fn", "binom", (self.argument(), self.argument()))
         if name == "sqrt":
@@ -274,10 +280,10 @@ class PrimaryParser:
             return ("set", node[1]) if node[0] == "list" else node
         if opener == "\\{":
             return self.braces()
-        if opener == "|":
+        if opener in ("|", "mid"):
             bars, self.bars = self.bars, self.bars + 1
             node = self.sum()
-            self.take("|")
+            self.take("|", "mid")
             self.bars = bars
             return ("abs", node)
         if opener == "langle":
@@ -365,6 +371,8 @@ class PrimaryParser:
             name, power = _INVERSE[name], None
         if name in ("det", "Re", "Im", "sgn") or (base and name != "log"):
             raise Foreign(name)
+        if name == "log" and not base and self._base_in_digits():
+            base = (self.primary(),)
         units = len(self.units)
         argument = self.function_argument(name)
         del self.units[units:]
@@ -372,8 +380,13 @@ class PrimaryParser:
             args = argument[3] if argument[0] == "seq" else argument[1] if argument[0] == "set" else (argument,)
         else:
             args = (argument, *base)
-        node = ("fn", name, args)
+        node = ("abs", argument) if name == "abs" else ("fn", name, args)
         return node if power is None else ("pow", node, power)
+
+    def _base_in_digits(self) -> bool:
+        """`log2(8)` and `log10(1000)` as programming languages write them."""
+        ahead = self.tokens[self.at : self.at + 2]
+        return len(ahead) == 2 and ahead[0][0] == "num" and not ahead[0][2] and ahead[1][:2] == ("op", "(")
 
     def function_argument(self, name: str) -> Node:
         """In brackets, or the product that follows: `\\sin 2x`, `\\ln 2`, `\\cos \\pi/3`."""
@@ -390,6 +403,9 @@ class PrimaryParser:
             else:
                 break
         node = factors[0] if len(factors) == 1 else ("mul", tuple(factors))
+        if name in _TRIG and (self._next_word() or "").lower() in ("degrees", "degree", "deg"):
+            self.at += 1
+            return ("deg", node)
         if name in _TRIG and ("const", "pi") in factors and self.peek_op() == "/":
             self.at += 1
             node = ("div", node, self.factor())
@@ -403,6 +419,8 @@ class PrimaryParser:
         start, parts, sign = self.at, [], 1
         while self.at < len(self.tokens):
             kind, value, spaced = self.tokens[self.at]
+            if kind == "cmd" and value == "frac" and not parts and self._unit_fraction(parts):
+                continue
             if not self._unit_word(kind, value, spaced, bool(parts), factors):
                 break
             lower = value.lower()
@@ -428,11 +446,15 @@ class PrimaryParser:
         unit = canonical_unit(parts) if parts else None
         if unit is not None:
             self.units.append(unit)
+        if unit == _DEGREE:
+            factors[:] = [("deg", factors[0] if len(factors) == 1 else ("mul", tuple(factors)))]
         return True
 
     def _unit_word(self, kind: str, value: Any, spaced: bool, inside: bool, factors: list[Node]) -> bool:
         if kind == "word":
-            return value.lower() not in _WORD_STOPS
+            return value in LETTERS if len(value) == 1 else value.lower() not in _WORD_STOPS
+        if kind == "fn" and value in ("min", "sec"):
+            return self.tokens[self.at + 1 : self.at + 2] == [] or self.tokens[self.at + 1][1] in _UNIT_ENDS
         if kind == "run":
             if value.lower() in MULTIPLIERS or value.lower() in PERCENT_WORDS or is_unit(value):
                 return True
@@ -441,16 +463,41 @@ class PrimaryParser:
             if inside:
                 return True
             if all(f[0] in ("num", "neg") or f == ("const", "pi") for f in factors):
-                self.letter_units = "spaced" if spaced else self.letter_units or "tight"
+                compound = self.peek_ahead(1) == "/" and self._unit_after_slash(2)
+                self.letter_units = "spaced" if spaced or compound else self.letter_units or "tight"
                 return self.letters
+        return False
+
+    def _unit_fraction(self, parts: list[tuple[str, int]]) -> bool:
+        """`\\frac{\\text{m}}{\\text{s}^2}` after a value."""
+        start = self.at
+        self.at += 1
+        for sign in (1, -1):
+            if self.peek_op() != "{":
+                break
+            self.at += 1
+            while self.at < len(self.tokens) and self.tokens[self.at][0] in ("word", "run"):
+                self.at += 1
+                parts.append((self.tokens[self.at - 1][1], sign * self._unit_power()))
+            if self.peek_op() != "}":
+                break
+            self.at += 1
+        else:
+            return bool(parts)
+        self.at = start
+        parts.clear()
         return False
 
     def _next_word(self) -> str | None:
         token = self.tokens[self.at] if self.at < len(self.tokens) else ("", "", False)
         return token[1] if token[0] in ("word", "run") else None
 
-    def _unit_after_slash(self) -> bool:
-        token = self.tokens[self.at + 1] if self.at + 1 < len(self.tokens) else ("", "", False)
+    def peek_ahead(self, steps: int) -> Any:
+        """The value of a token further on, or None."""
+        return self.tokens[self.at + steps][1] if self.at + steps < len(self.tokens) else None
+
+    def _unit_after_slash(self, steps: int = 1) -> bool:
+        token = self.tokens[self.at + steps] if self.at + steps < len(self.tokens) else ("", "", False)
         return token[0] in ("word", "run") or (token[0] == "sym" and token[1] in LETTERS)
 
     def _unit_power(self) -> int:
@@ -462,6 +509,11 @@ class PrimaryParser:
         if inner[0] != "num" or abs(inner[1]) > 9:
             raise Unreadable("the power of a unit is not a small number")
         return int(inner[1]) * (-1 if node[0] == "neg" else 1)
+
+
+def is_differential(below: Node) -> bool:
+    """Whether a denominator is dx: the fraction is a derivative then."""
+    return below[0] == "mul" and below[1][0] == ("sym", "d")
 
 
 def _spelled(tokens: list[Token]) -> str:

@@ -215,10 +215,10 @@ def _linear(node: Node, variable: str) -> tuple[Node, Node]:
 
 
 def substitute(node: Node, name: str, value: Node) -> Node:
-    """The expression with a letter replaced."""
-    if node[0] == "sym":
+    """The expression with a letter (or a constant) replaced."""
+    if node[0] in ("sym", "const"):
         return value if node[1] == name else node
-    if node[0] in ("num", "const"):
+    if node[0] == "num":
         return node
     out: list[Any] = [node[0]]
     for part in node[1:]:

@@ -14,7 +14,7 @@ from typing import Any
 from guerdon.verify.maths import numeric as num
 from guerdon.verify.maths.evaluate import PRECISION, Undecided, evaluate, sample
 from guerdon.verify.maths.exact import PRIME, NotRational, Undefined, facts, residue
-from guerdon.verify.maths.lexer import TooLarge
+from guerdon.verify.maths.guard import TooLarge
 
 Node = tuple[Any, ...]
 Relation = tuple[Node, str]

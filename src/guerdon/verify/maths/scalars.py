@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from guerdon.verify.maths.evaluate import Undecided, agree, evaluate
 from guerdon.verify.maths.exact import Facts, NotRational, Undefined, facts, rational, residue
-from guerdon.verify.maths.lexer import Foreign, Number, TooLarge, repeating_value
+from guerdon.verify.maths.guard import TooLarge
+from guerdon.verify.maths.lexer import Foreign, Number, repeating_value
 
 Node = tuple[Any, ...]
 

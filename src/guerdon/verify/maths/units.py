@@ -23,7 +23,7 @@ _LONG = {
     "kg": "kilogram kilograms kgs kilo kilos",
     "mg": "milligram milligrams",
     "t": "ton tons tonne tonnes",
-    "lb": "pound pounds lbs",
+    "pound": "pounds lb lbs gbp quid",
     "oz": "ounce ounces",
     "s": "sec secs second seconds",
     "ms": "millisecond milliseconds",
@@ -53,7 +53,7 @@ _LONG = {
     "Hz": "hertz",
     "kHz": "kilohertz",
     "MHz": "megahertz",
-    "ohm": "ohms",
+    "ohm": "ohms Omega",
     "K": "kelvin kelvins",
     "mol": "mole moles",
     "deg": "degree degrees degs",
@@ -76,7 +76,6 @@ _LONG = {
     "dollar": "dollars usd bucks buck",
     "cent": "cents",
     "euro": "euros eur",
-    "gbp": "gbp quid",
     "yen": "jpy",
     "rupee": "rupees inr",
     "unit": "units u",
@@ -85,17 +84,16 @@ _LONG = {
     "man": "men",
     "woman": "women",
     "mouse": "mice",
-    "foot": "",
 }
 NAMES: dict[str, str] = {
-    alias: short for short, words in _LONG.items() for alias in (short, *words.split()) if short != "foot"
+    alias: short for short, words in _LONG.items() for alias in (short, *words.split())
 }
-LETTERS = frozenset("mgstLlhNJWVAKCF")
+LETTERS = frozenset((*"mgstLlhNJWVAKCF", "Omega"))
 _POWER = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 _EXPANDED = {"mph": (("mi", 1), ("h", -1)), "kph": (("km", 1), ("h", -1)), "cc": (("cm", 3),)}
 _FILLER = frozenset(
     "of the a an in each total altogether more left away old long tall wide high deep and are is was were "
-    "only exactly approximately about per unit".split()
+    "only exactly approximately about per unit us".split()
 )
 MULTIPLIERS: Mapping[str, int] = {
     "dozen": 12,
@@ -117,7 +115,7 @@ Unit = tuple[tuple[str, int], ...]
 
 def is_unit(word: str) -> bool:
     """Whether a word is a known unit of measure."""
-    return word in NAMES or word.lower() in NAMES and len(word) > 2 or word in _POWER
+    return word == "US" or word in NAMES or word.lower() in NAMES and len(word) > 2 or word in _POWER
 
 
 def canonical_unit(parts: list[tuple[str, int]]) -> Unit | None:

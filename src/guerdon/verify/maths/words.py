@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 
 _FONT = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|normal|tt)?|math(?:rm|bf|it|sf|cal|bb)|operatorname|mbox|hbox|boldsymbol|bm|emph|boxed|"
+    r"\\(?:text(?:bf|it|rm|sf|normal|tt)?|math(?:rm|bf|it|sf|cal)|operatorname|mbox|hbox|boldsymbol|bm|emph|boxed|"
     r"fbox)\*?\s*\{"
 )
 _SPACING = re.compile(r"\\(?:quad|qquad|left|right|displaystyle)(?![A-Za-z])|\\[,;:! ]|[~$\s]+")
+_HYPHEN = re.compile(r"(?<=[A-Za-z]{2})-(?=[A-Za-z]{2})")
 _EDGE = " \t\n.,;:!?*`\"'"
 SYNONYMS = {
     **dict.fromkeys(
-        ("dne", "d.n.e", "does not exist", "doesn't exist", "the limit does not exist", "limit does not exist"),
+        ("dne", "d.n.e", "does not exist", "doesn't exist", "the limit does not exist", "limit does not exist",
+         "limit dne", "the limit dne", "no limit"),
         "dne",
     ),
     **dict.fromkeys(("undefined", "not defined", "is undefined"), "undefined"),
     **dict.fromkeys(("infinity", "inf", "positive infinity", "plus infinity", "+inf", "+infinity"), "\\infty"),
     **dict.fromkeys(("-infinity", "-inf", "negative infinity", "minus infinity"), "-\\infty"),
     **dict.fromkeys(
-        ("all real numbers", "all reals", "the real numbers", "real numbers", "any real number", "reals", "r"),
+        ("all real numbers", "all reals", "the real numbers", "real numbers", "any real number", "reals"),
         "\\mathbb{R}",
     ),
     **dict.fromkeys(
@@ -33,9 +35,14 @@ _SMALL = (
 ).split()
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _NUMBERS = {name: n for n, name in enumerate(_SMALL)} | {name: 10 * n for n, name in enumerate(_TENS, 2)}
+_PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4} | {
+    f"{name}{plural}": n
+    for n, name in enumerate("third fourth fifth sixth seventh eighth ninth tenth".split(), 3)
+    for plural in ("", "s")
+}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 _CHOICE = re.compile(
-    r"^(?:(?:the\s+)?(?:correct\s+)?(?:final\s+)?(?:answer|option|choice)(?:\s+is)?\s*[:=]?\s*)*"
+    r"^(?i:(?:the\s+)?(?:correct\s+)?(?:final\s+)?(?:answer|option|choice)(?:\s+is)?\s*[:=]?\s*)*"
     r"[(\[{]*([A-Z])[)\]}]*\s*[.:)]?\s*$"
 )
 _LETTERED = re.compile(r"^(?:\(([A-J])\)|\[([A-J])\]|([A-J])[.):])\s*(?=\S)(?!(?:or|and)\b|[,(/|&])")
@@ -47,12 +54,28 @@ def plain_text(text: str) -> str:
     if "\\" in text:
         text = _FONT.sub("{", text)
     text = _SPACING.sub(" ", text).replace("{", "").replace("}", "").replace("\\", "")
+    if "-" in text:
+        text = _HYPHEN.sub(" ", text)
     return " ".join(text.lower().split()).strip(_EDGE)
 
 
-def number_in_words(text: str) -> int | None:
-    """`twenty-one` as 21; None where a word is no number."""
+def number_in_words(text: str) -> str | None:
+    """`twenty-one` as "21", `three quarters` as "3/4", `minus two` as "-2"; None where a word is no number."""
     words = text.replace("-", " ").split()
+    sign = ""
+    if words and words[0] in ("minus", "negative"):
+        sign, words = "-", words[1:]
+    if len(words) > 3 and words[-3:] == ["and", "a", "half"]:
+        whole = _whole_number(words[:-3])
+        return f"{sign}{2 * whole + 1}/2" if whole is not None else None
+    if words and words[-1] in _PARTS:
+        top = 1 if words[:-1] in ([], ["a"]) else _whole_number(words[:-1])
+        return f"{sign}{top}/{_PARTS[words[-1]]}" if top else None
+    whole = _whole_number(words)
+    return f"{sign}{whole}" if whole is not None else None
+
+
+def _whole_number(words: list[str]) -> int | None:
     total = part = 0
     if not words or len(words) > 12 or words[0] in ("hundred", "thousand", "million", "billion", "and"):
         return None
@@ -75,6 +98,16 @@ def number_in_words(text: str) -> int | None:
     return total + part
 
 
+def counted(text: str) -> str | None:
+    """`five dollars` as `5 dollars`; None where the text does not begin with a number in words."""
+    words = text.split()
+    for end in range(min(len(words) - 1, 8), 0, -1):
+        number = number_in_words(" ".join(words[:end]))
+        if number is not None:
+            return f"{number} {' '.join(words[end:])}" if len(words) - end <= 4 else None
+    return None
+
+
 def choice_letter(text: str) -> str | None:
     """The letter of a choice alone: `(B)`, `Option B`, `B.`, `Answer: B`."""
     found = _CHOICE.match(_FONT.sub("{", text)) if len(text) < 60 else None
@@ -89,9 +122,12 @@ def lettered(text: str) -> str | None:
 
 def choice_letters(text: str) -> frozenset[str] | None:
     """Several choices: `A, C`, `A and C`, `AC`; None where the text is something else."""
+    if len(text) > 200:
+        return None
     body = _SPACING.sub(" ", _FONT.sub("", text)).replace("{", "").replace("}", "").replace("\\", "").strip(_EDGE)
     if len(body) > 60:
         return None
+    body = re.sub(r"^(?i:options?|choices?|answers?)\s*:?\s*", "", body)
     letters = re.findall(r"[A-J]", body)
     if len(letters) < 2 or len(set(letters)) < len(letters):
         return None

@@ -1,0 +1,189 @@
+"""Starting a sandbox: bubblewrap where it is allowed to isolate, a bare process where that was asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO
+
+from guerdon.sandbox import root
+from guerdon.sandbox.errors import SandboxError
+from guerdon.sandbox.inside import seccomp, wire
+
+PRELOAD = (
+    *("math", "cmath", "re", "string", "typing", "collections", "collections.abc", "itertools", "functools", "operator"),
+    *("heapq", "bisect", "random", "statistics", "fractions", "decimal", "numbers", "datetime", "time", "calendar"),
+    *("copy", "json", "enum", "dataclasses", "abc", "contextlib", "textwrap", "io", "os", "sys", "traceback", "array"),
+)
+_INSTALL = (
+    "apt-get install bubblewrap  (Debian, Ubuntu) | dnf install bubblewrap  (Fedora) | pacman -S bubblewrap  (Arch) | "
+    "apk add bubblewrap  (Alpine)"
+)
+_UNSAFE = "or pass unsafe=True to run untrusted code with limits but without isolation"
+_ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/tmp",
+    "TMPDIR": "/tmp",
+    "USER": "sandbox",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONHASHSEED": "0",  # the order of a set of strings, and with it a verdict, must not depend on the run
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUTF8": "1",
+    "MALLOC_ARENA_MAX": "2",
+    **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")},
+}
+# `random` reseeds itself in every forked child; kept from doing so, children start sooner and verdicts repeat.
+_BOOTSTRAP = (
+    "import os, sys; keep = os.register_at_fork; os.register_at_fork = lambda **_: None; import random; "
+    "os.register_at_fork = keep; sys.path.append(sys.argv[1]); from inside import warden; sys.path.pop(); warden.main(int(sys.argv[2]))"
+)
+_UNOWNED = 1_879_048_192
+"""A user id that owns nothing on any host (0x70000000)."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a sandbox is made of. See `Sandbox`."""
+
+    packages: tuple[str, ...] = ()
+    preload: tuple[str, ...] = PRELOAD
+    system: bool = False
+    unsafe: bool = False
+    judge_items: int = 200
+    judge_memory: int = 1 << 30
+    answer: int = 16 << 20
+
+
+def obstacle(settings: Settings) -> str:
+    """What is known to keep the sandbox from starting, without trying; "" where nothing is."""
+    if sys.platform != "linux":
+        return f"the sandbox needs Linux, this is {sys.platform}"
+    if settings.unsafe:
+        return ""
+    if not seccomp.supported():
+        return f"no system-call filter for {os.uname().machine} (x86_64 and aarch64 are known); {_UNSAFE}"
+    if shutil.which("bwrap") is None:
+        return f"bubblewrap is not installed: {_INSTALL}; {_UNSAFE}"
+    return ""
+
+
+def start(settings: Settings) -> tuple[subprocess.Popen[bytes], socket.socket, IO[bytes]]:
+    """Start a warden: its process, the host's end of its control socket, and where its errors go.
+
+    Raises:
+        SandboxError: it cannot be isolated here, or a package is missing.
+    """
+    reason = obstacle(settings)
+    if reason:
+        raise SandboxError(reason)
+    user = None if settings.unsafe else untrusted_user()
+    command = _bare() if settings.unsafe else _isolated(settings, user)
+    host, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    errors = tempfile.TemporaryFile()
+    try:
+        with ours:
+            process = _spawner().submit(_spawn, command, ours.fileno(), errors).result()
+        wire.send(host, _hello(settings, user))
+    except OSError as error:
+        host.close()
+        errors.close()
+        raise SandboxError(f"the sandbox does not start: {error}") from error
+    return process, host, errors
+
+
+def _spawn(command: list[str], control: int, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*command, str(control)],  # bubblewrap hands its command every file descriptor it was given
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        pass_fds=(control,),
+        env=_ENVIRONMENT,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+_spawners: dict[int, ThreadPoolExecutor] = {}
+
+
+def _spawner() -> ThreadPoolExecutor:
+    """One thread that lives as long as this process: bubblewrap dies with the *thread* that started it."""
+    if os.getpid() not in _spawners:
+        _spawners.clear()
+        _spawners[os.getpid()] = ThreadPoolExecutor(1, "guerdon-sandbox")
+    return _spawners[os.getpid()]
+
+
+def _hello(settings: Settings, user: int | None) -> dict[str, object]:
+    files = root.package_files(settings.packages)
+    path = sorted({os.path.dirname(file) for file in files}) if settings.unsafe else [root.PACKAGES] * bool(files)
+    return {
+        "isolated": not settings.unsafe,
+        "user": 1 if user is not None else None,
+        "path": path,
+        "preload": list(settings.preload),
+        "judge_items": settings.judge_items,
+        "judge_memory": settings.judge_memory,
+        "answer": settings.answer,
+    }
+
+
+def untrusted_user() -> int | None:
+    """The host user that untrusted code runs as: one that owns nothing where we are root, else ourselves (None)."""
+    if os.geteuid() != 0:
+        return None
+    with open("/proc/self/uid_map") as file:
+        ranges = [tuple(map(int, line.split())) for line in file]
+    for first, _, count in ranges:
+        if first <= _UNOWNED < first + count:
+            return _UNOWNED
+    first, _, count = max(ranges, key=lambda entry: entry[2])
+    return first + count - 1 if count > 1 else None
+
+
+def _python(folder: str) -> list[str]:
+    return [root.interpreter(), "-P", "-s", "-S", "-c", _BOOTSTRAP, folder]
+
+
+def _bare() -> list[str]:
+    return _python(root.inside())
+
+
+def _isolated(settings: Settings, user: int | None) -> list[str]:
+    """bubblewrap's command line."""
+    command = ["bwrap"]
+    keep = ["CAP_SYS_ADMIN"]
+    if user is None:
+        command += ["--unshare-user", "--uid", "1000", "--gid", "1000"]
+    else:
+        root.check_readable()
+        command = [root.interpreter(), "-I", "-S", f"{root.inside()}/inside/enter.py", str(user), shutil.which("bwrap") or ""]
+        keep += ["CAP_SETUID", "CAP_SETGID"]
+    command += ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    command += ["--hostname", "sandbox", "--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL"]
+    for capability in keep:
+        command += ["--cap-add", capability]
+    return [*command, *root.mounts(settings.packages, settings.system), "--", *_python(root.INSIDE)]
+
+
+def explain(errors: IO[bytes]) -> str:
+    """The last line a failed start wrote, and what usually helps."""
+    errors.seek(0)
+    lines = errors.read()[-4000:].decode("utf-8", "replace").strip().splitlines()
+    said = lines[-1] if lines else "it ended without a word"
+    help_ = ""
+    if "ermission denied" in said or "not permitted" in said or "No permissions" in said:
+        help_ = (
+            " (user namespaces may be switched off: on Ubuntu 24.04 sysctl kernel.apparmor_restrict_unprivileged_userns=0,"
+            " elsewhere sysctl user.max_user_namespaces=15000; in Docker run with --security-opt seccomp=unconfined"
+            " --cap-add SYS_ADMIN)"
+        )
+    return f"{said}{help_}; {_UNSAFE}"

@@ -1,0 +1,298 @@
+"""The sandbox as its users see it: a pool of pre-forked, isolated processes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import queue
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from guerdon.errors import RecipeError
+from guerdon.sandbox.errors import SandboxError
+from guerdon.sandbox.launch import PRELOAD, Settings
+from guerdon.sandbox.limits import Limits
+from guerdon.sandbox.reporting import Outcome
+from guerdon.sandbox.verdicts import Execution, Report, TestVerdict, ending
+from guerdon.sandbox.worker import Worker, WorkerLost
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+"""An item whose sandbox is lost is given to another one this many times."""
+_RETRIES = 1
+
+
+class Sandbox:
+    """Killable, isolated execution of untrusted code; safe to share between threads.
+
+    Each worker is a long-lived, pre-imported Python process inside bubblewrap (own user, PID, network, IPC, UTS and
+    mount namespaces, no capabilities, a system-call filter, a read-only root that holds Python and little else). It
+    forks one child per candidate into a PID namespace of its own, so that ending the candidate ends everything it
+    started. A candidate waits while all workers are busy; a worker that dies is replaced.
+
+    Args:
+        workers: candidates at once; default: one per CPU core this process may use.
+        limits: what one candidate may use; every call may give its own.
+        packages: installed distributions that candidates (and tests) may import beside the standard library.
+        preload: modules imported before candidates are forked.
+        system: show the machine's own programs (/usr, /bin), for `command`.
+        unsafe: run without isolation, where bubblewrap is not to be had: limits and killing only. Never by default.
+
+    Raises:
+        RecipeError: a parameter that makes no sense.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        limits: Limits | None = None,
+        packages: Sequence[str] = (),
+        preload: Sequence[str] | None = None,
+        system: bool = False,
+        unsafe: bool = False,
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise RecipeError(f"sandbox.workers must be at least 1, got {workers}")
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self.limits = limits or Limits()
+        names = PRELOAD if preload is None else tuple(preload)
+        self.settings = Settings(tuple(packages), names, system, unsafe)
+        if unsafe:
+            warnings.warn(
+                "unsafe=True: untrusted code runs with your rights; it can read your files, use your network and kill "
+                "your processes. Install bubblewrap for isolation.",
+                stacklevel=2,
+            )
+        self._reset()
+
+    def _reset(self) -> None:
+        self._owner = os.getpid()
+        self._slots: queue.LifoQueue[Worker | None] = queue.LifoQueue()
+        for _ in range(self.workers):
+            self._slots.put(None)
+        self._threads: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"workers": self.workers, "limits": self.limits, "settings": self.settings}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._reset()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all idle workers; a later call starts new ones."""
+        for _ in range(self._slots.qsize()):
+            try:
+                worker = self._slots.get_nowait()
+            except queue.Empty:
+                return
+            if worker is not None:
+                worker.close()
+            self._slots.put(None)
+
+    def _with_worker(self, use: Callable[[Worker], _Out]) -> _Out:
+        """Lend a worker, waiting for one where all are busy; a lost one is replaced and the item repeated."""
+        if self._owner != os.getpid():  # after a fork the workers are the parent's
+            self._reset()
+        for attempt in range(_RETRIES + 1):
+            worker = self._slots.get()
+            try:
+                worker = worker or Worker(self.settings)
+                return use(worker)
+            except WorkerLost:
+                _discard(worker)
+                worker = None
+                if attempt == _RETRIES:
+                    raise
+            except BaseException:  # the worker may be in the middle of the item
+                _discard(worker)
+                worker = None
+                raise
+            finally:
+                self._slots.put(worker)
+        raise SandboxError("no worker")  # unreachable: the last attempt returns or raises
+
+    def test(
+        self,
+        program: str,
+        tests: Sequence[str],
+        setup: str = "",
+        entry: str | None = None,
+        split: bool = False,
+        stop: bool = False,
+        names: Sequence[str] | None = None,
+        limits: Limits | None = None,
+        seen: Callable[[TestVerdict], None] | None = None,
+    ) -> Report:
+        """Test a program whose functions the tests call.
+
+        The program runs in one process, the tests in another that the program cannot reach: every call of a function
+        of the program crosses over, arguments and results as plain data. What the program prints, raises, exits
+        with or changes in its own interpreter is never a verdict.
+
+        Args:
+            program: Python source of the candidate; its module is called `solution`, not `__main__`.
+            tests: Python sources, each one test: passed where it runs without an exception.
+            setup: trusted source run before the tests, in their process; its names win over the program's. Where it
+                defines a class, the program must contain it too, and the program's copies of its names are used.
+            entry: the one name taken from the program. None: every name the tests use and `setup` does not define.
+            split: every assert statement of a test that holds several becomes a verdict of its own.
+            stop: end at the first failure; what follows is "not run".
+            names: names of the tests in the report; default "0", "1", ...
+            seen: called with verdicts as they come in, from the calling thread.
+
+        Returns:
+            One verdict per test (or assert statement). A test during which the program hangs or dies fails, and the
+            tests after it get a new process while there is time left of `limits.wall`.
+
+        Raises:
+            SandboxError: no isolation here, or the sandbox failed twice for its own reasons.
+        """
+        labels = list(names) if names is not None else [str(number) for number in range(len(tests))]
+        if len(labels) != len(tests):
+            raise RecipeError(f"{len(labels)} names for {len(tests)} tests")
+        own = asdict(limits or self.limits)
+        body = {"program": program, "setup": setup, "entry": entry, "split": split, "stop": stop}
+        done: list[Report] = []
+        first, deadline = 0, time.monotonic() + own["wall"]
+        while True:
+            part = {**body, "tests": list(tests[first:])}
+            outcome = self._judge(part, labels[first:], own, seen)
+            report = outcome.build()
+            if outcome.interrupted is None or stop:
+                return _joined([*done, report])
+            cut = 1 + max(i for i, test in enumerate(report.tests) if test.status != "not run")
+            if split or cut >= len(report.tests) or time.monotonic() >= deadline:
+                return _joined([*done, report])
+            done.append(_shortened(report, cut))
+            first, own = first + cut, {**own, "wall": max(0.01, deadline - time.monotonic())}
+
+    def _judge(
+        self, body: dict[str, Any], labels: list[str], limits: dict[str, Any], seen: Callable[..., None] | None
+    ) -> Outcome:
+        def show(entry: dict[str, Any]) -> None:
+            if seen is not None and "status" in entry:
+                name = labels[entry["test"]]
+                seen(TestVerdict(name, entry["status"], entry.get("text", ""), entry.get("stdout", ""), entry["seconds"]))
+
+        entries, report = self._with_worker(lambda worker: worker.tests(body, limits, show if seen else None))
+        return Outcome(labels, entries, {**report, "stop": body["stop"]}, limits)
+
+    def python(
+        self,
+        program: str,
+        stdin: str = "",
+        arguments: Sequence[str] = (),
+        files: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+    ) -> Execution:
+        """Run a Python program as `python main.py ARGUMENTS` would, in an empty scratch directory.
+
+        Args:
+            files: relative path -> text, written into the scratch directory first.
+
+        Raises:
+            SandboxError: see `test`.
+        """
+        body = _script(program, list(arguments), files, environment)
+        return self._run("python", body, stdin, limits)
+
+    def command(
+        self,
+        command: Sequence[str],
+        stdin: str = "",
+        files: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+    ) -> Execution:
+        """Run any command; needs `system=True` for the machine's own programs. See `python`."""
+        return self._run("command", _script("", list(command), files, environment), stdin, limits)
+
+    def _run(self, kind: str, body: dict[str, Any], stdin: str, limits: Limits | None) -> Execution:
+        own, data = asdict(limits or self.limits), stdin.encode("utf-8", "surrogateescape")
+        report, out, err = self._with_worker(lambda worker: worker.script(kind, body, data, own))
+        finished = report["reason"] is None and report["status"] & 127 == 0
+        status, text = ("finished", "") if finished else ending(report, own)
+        code = report["status"] >> 8 if finished else None
+        texts = (out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+        return Execution(status, code, *texts, text, report["wall"], report["cpu"], report["memory"])
+
+    def map(self, function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
+        """`function` of every item, in order, on as many threads as there are workers.
+
+        Items are drawn as results are taken: at most four per worker are under way.
+        """
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self.workers, "guerdon-sandbox-client")
+        waiting: deque[Future[_Out]] = deque()
+        try:
+            for item in items:
+                waiting.append(self._threads.submit(function, item))
+                if len(waiting) >= 4 * self.workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _discard(worker: Worker | None) -> None:
+    if worker is not None:
+        worker.close()
+
+
+def _script(
+    program: str, command: list[str], files: Mapping[str, str] | None, environment: Mapping[str, str] | None
+) -> dict[str, Any]:
+    for name in files or {}:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise RecipeError(f"files: {name!r} must be a path inside the scratch directory")
+    return {
+        "program": program,
+        "command": command,
+        "files": dict(files or {}),
+        "environment": dict(environment or {}),
+    }
+
+
+def _shortened(report: Report, tests: int) -> Report:
+    return Report(report.tests[:tests], report.loaded, report.invalid, report.wall, report.cpu, report.memory)
+
+
+def _joined(reports: Sequence[Report]) -> Report:
+    if len(reports) == 1:
+        return reports[0]
+    return Report(
+        tuple(test for report in reports for test in report.tests),
+        loaded=all(report.loaded for report in reports),
+        invalid=next((report.invalid for report in reports if report.invalid), ""),
+        wall=sum(report.wall for report in reports),
+        cpu=sum(report.cpu for report in reports),
+        memory=max(report.memory for report in reports),
+    )
+
+
+@functools.cache
+def why_not(unsafe: bool = False) -> str:
+    """Why untrusted code cannot be run on this machine; "" where it can. Tried once per process."""
+    try:
+        Worker(Settings(preload=(), unsafe=unsafe)).close()
+    except SandboxError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,126 @@
+"""The process that calls rewards. Started by `guerdon.score.processes`, killed by it where a reward hangs.
+
+It imports the rewards once, then answers one task after the other over a socket. A page of memory shared with
+the parent shows which unit is being scored and since when, also while a reward holds the interpreter.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+import struct
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from guerdon.errors import GuerdonError
+from guerdon.score.calling import RAISED, Caller
+from guerdon.score.cells import of_error
+from guerdon.score.loading import load, traits_of
+from guerdon.score.spec import Spec
+
+IDLE = -1
+CLOCK = struct.Struct("=qd")
+"""Unit being scored (or IDLE, TOGETHER) and since when, by `time.monotonic`."""
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker is told first.
+
+    Attributes:
+        specs: the rewards it shall know.
+        parts: whether parts of composite rewards are wanted.
+        path: `sys.path` of the parent.
+        memory: bytes it may allocate beyond what importing took; 0: no limit.
+        parent: process id.
+    """
+
+    specs: Sequence[Spec]
+    parts: bool
+    path: Sequence[str]
+    memory: int
+    parent: int
+
+
+class SharedClock:
+    """The writing end of the shared page."""
+
+    def __init__(self, handle: int) -> None:
+        self._page = mmap.mmap(handle, CLOCK.size)
+        self.stop()
+
+    def start(self, unit: int) -> None:
+        """From now on this unit is being scored."""
+        CLOCK.pack_into(self._page, 0, unit, time.monotonic())
+
+    def stop(self) -> None:
+        """Nothing is being scored."""
+        CLOCK.pack_into(self._page, 0, IDLE, 0.0)
+
+
+def main(control: int, clock: int) -> None:
+    """Answer tasks until the parent closes the connection.
+
+    Args:
+        control: file descriptor of the socket.
+        clock: file descriptor of the shared page.
+    """
+    pipe = Connection(control)
+    setup: Setup = pipe.recv()
+    _die_with(setup.parent)
+    sys.path[:] = setup.path
+    shared = SharedClock(clock)
+    try:
+        rewards = {spec.label: load(spec) for spec in setup.specs}
+        traits = {spec.label: traits_of(rewards[spec.label], spec) for spec in setup.specs}
+    except RAISED as error:
+        pipe.send(("broken", str(error) if isinstance(error, GuerdonError) else of_error(error)))
+        return
+    callers = {name: Caller(rewards[name], traits[name], setup.parts, shared) for name in rewards}
+    _limit_memory(setup.memory)
+    pipe.send(("ready", traits))
+    with suppress(EOFError, OSError):  # the parent went away or has enough
+        _answer(pipe, callers)
+
+
+def _answer(pipe: Connection, callers: dict[str, Caller]) -> None:
+    while True:
+        label, rollouts, sizes = pipe.recv()
+        pipe.send(callers[label](rollouts, sizes))
+
+
+def _die_with(parent: int) -> None:
+    """End when the parent ends, even if it is killed while a reward holds the interpreter."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:  # it ended before we asked
+        os._exit(1)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _limit_memory(size: int) -> None:
+    """Let allocations fail (MemoryError) that go `size` bytes beyond what is used now."""
+    if not size or sys.platform != "linux":  # elsewhere only the parent's watch over the resident size helps
+        return
+    import resource
+
+    with open("/proc/self/status") as file:
+        used = next((int(line.split()[1]) * 1024 for line in file if line.startswith("VmData")), 0)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = used + size if hard == resource.RLIM_INFINITY else min(used + size, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))

@@ -1,0 +1,122 @@
+"""Short answers against accepted ones: normalisation styles, exact match, contained match, token F1.
+
+Published systems normalise differently, and verdicts depend on it: the style is a parameter.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from guerdon.errors import RecipeError
+from guerdon.scoring import Row, Verdict, missing
+from guerdon.verify.composite import Composite, as_list, given
+from guerdon.verify.markup import finder
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_QUOTES = "‘’´`"
+_DROP = str.maketrans("", "", string.punctuation)
+_SPACE = str.maketrans(dict.fromkeys(string.punctuation + _QUOTES, " "))
+
+
+def squad(text: str) -> str:
+    """Lower case, ASCII punctuation removed, articles dropped, white space squeezed (SQuAD's evaluation)."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_DROP)).split())
+
+
+def spaced(text: str) -> str:
+    """As `squad`, but punctuation (and ‘ ’ ´ `) becomes a space: "3.14" is "3 14", not "314"."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_SPACE)).split())
+
+
+def squeezed(text: str) -> str:
+    """Lower case, white space squeezed."""
+    return " ".join(text.lower().split())
+
+
+STYLES: dict[str, Callable[[str], str]] = {
+    "squad": squad,
+    "spaced": spaced,
+    "squeezed": squeezed,
+    "exact": str.strip,
+}
+
+
+def exact_match(answer: str, golds: Sequence[str], style: str = "squad") -> float:
+    """1 where the normalised answer equals any normalised gold answer, else 0."""
+    normal = STYLES[style]
+    return float(normal(answer) in {normal(gold) for gold in golds})
+
+
+def contained(answer: str, golds: Sequence[str], style: str = "squad") -> float:
+    """1 where any normalised, non-empty gold answer is part of the normalised answer, on word borders."""
+    normal = STYLES[style]
+    text = f" {normal(answer)} "
+    return float(any(wanted and f" {wanted} " in text for wanted in map(normal, golds)))
+
+
+def token_f1(answer: str, golds: Sequence[str], style: str = "squad") -> float:
+    """Highest F1 of the words of the answer (as a multiset) against those of a gold answer."""
+    normal = STYLES[style]
+    return max((_f1(normal(answer).split(), normal(gold).split()) for gold in golds), default=0.0)
+
+
+def _f1(answer: list[str], gold: list[str]) -> float:
+    if not answer or not gold:
+        return float(answer == gold)
+    shared = sum((Counter(answer) & Counter(gold)).values())
+    return 2.0 * shared / (len(answer) + len(gold))
+
+
+def match(
+    metric: str = "exact", style: str = "squad", where: str = "text", on_error: str | float = "nan"
+) -> Composite:
+    """Reward a short answer: exact match, contained match or token F1 with the accepted answers.
+
+    Args:
+        metric: "exact", "contained" or "f1"; all three are reported as parts.
+        style: "squad", "spaced", "squeezed" or "exact", see the functions of this module.
+        where: where the answer stands in the completion, see `markup.finder`.
+        on_error: what a row without reference is worth.
+
+    The reference is a text, a number, or a list of accepted ones. A completion without an answer scores 0.
+
+    Reference: Rajpurkar et al., SQuAD, arXiv 1606.05250.
+    """
+    metrics = ("exact", "contained", "f1")
+    if metric not in metrics:
+        raise RecipeError(f"verify.match.metric must be one of {', '.join(metrics)}, got {metric!r}")
+    if style not in STYLES:
+        raise RecipeError(f"verify.match.style must be one of {', '.join(STYLES)}, got {style!r}")
+    score = partial(_score, style=style, find=finder(where))
+    weights = {name: float(name == metric) for name in metrics}
+    return Composite(
+        "match", score, weights, version=f"1-{metric}-{style}-{where}", key=_key, on_error=on_error
+    )
+
+
+def golds_of(row: Row) -> list[str]:
+    """The accepted answers of a row as texts: `answers` of meta or reference, else the reference itself."""
+    return [str(gold) for gold in as_list(given(row, "answers", row.reference))]
+
+
+def _score(row: Row, style: str, find: Any) -> dict[str, float] | Verdict:
+    golds = golds_of(row)
+    if not golds:
+        return missing("no reference: expected an accepted answer or a list of them")
+    answer = find(row.completion)
+    if answer is None:
+        return {"exact": 0.0, "contained": 0.0, "f1": 0.0}
+    return {
+        "exact": exact_match(answer, golds, style),
+        "contained": contained(answer, golds, style),
+        "f1": token_f1(answer, golds, style),
+    }
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return (row.completion, *golds_of(row))

@@ -1,0 +1,328 @@
+"""Where the answer stands in a model's text: boxes, tags, fences, markers, numbers, choices.
+
+Every extractor takes text and returns the answer's text or None. `extract_answer` tries several in an
+explicit order. All of them are linear in the text and read a truncated text safely: what is cut off in the
+middle of a box is no answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from guerdon.errors import RecipeError
+from guerdon.verify.maths.lexer import brace_pairs, closing_brace
+
+
+class Extracted(NamedTuple):
+    """An answer and how it was found.
+
+    Attributes:
+        text: the answer's text; None where the text gives no answer.
+        how: the extractor that found it.
+        hedged: several guesses were given instead of an answer.
+    """
+
+    text: str | None
+    how: str
+    hedged: bool = False
+
+
+_BOX = re.compile(r"(?:\\?boxed|\\fbox)\s*(?=[{\s\d\\-])")
+_TOKEN = re.compile(r"\\[A-Za-z]+|[^\s{}$\\.,;]+")
+_CONNECTOR = re.compile(
+    r"[\s$\\()\[\].]*(?:(?P<word>,|;|\b(?:or|and|maybe|perhaps|possibly|alternatively|either)\b)[\s$\\()\[\].]*)+"
+)
+MAX_JOINED = 20
+MAX_NESTED = 5
+
+
+def boxes(text: str) -> list[tuple[int, int, str]]:
+    """The last boxes that belong together, as (start, end, content): one, or several joined by "and", "or",
+    or a comma. A box that never closes is ignored."""
+    found: list[tuple[int, int, str]] = []
+    nested = 0
+    for box in _boxes_from_the_end(text):
+        if found and box[1] > found[0][0]:  # the box around the last one
+            found[0], nested = box, nested + 1
+        elif found and not _joined(text, box[1], found[0][0]):
+            break
+        else:
+            found.insert(0, box)
+        if len(found) == MAX_JOINED or nested == MAX_NESTED:
+            break
+    return found
+
+
+def _boxes_from_the_end(text: str) -> Iterator[tuple[int, int, str]]:
+    """All boxes that close, last first. Braces are paired at most once, so that the walk is linear."""
+    pairs: dict[int, int] | None = None
+    for at in _places(text):
+        match = _BOX.match(text, at)
+        if match is None:
+            continue
+        inside = match.end() + 1
+        if text[match.end() : inside] == "{":
+            close = closing_brace(text, inside) if pairs is None else pairs.get(match.end(), -1)
+            pairs = brace_pairs(text) if pairs is None else pairs
+            if close >= 0:
+                yield at, close + 1, text[inside:close]
+        elif token := _TOKEN.match(text, match.end()):
+            yield at, token.end(), token.group()
+
+
+def _places(text: str) -> Iterator[int]:
+    """Where "boxed" or "\\fbox" stands, last first."""
+    boxed, fboxed = text.rfind("boxed"), text.rfind("\\fbox")
+    while boxed >= 0 or fboxed >= 0:
+        if boxed > fboxed:
+            yield boxed - 1 if boxed and text[boxed - 1] == "\\" else boxed
+            boxed = text.rfind("boxed", 0, boxed)
+        else:
+            yield fboxed
+            fboxed = text.rfind("\\fbox", 0, fboxed)
+
+
+def _joined(text: str, end: int, start: int) -> bool:
+    return start - end <= 40 and _CONNECTOR.fullmatch(text, end, start) is not None
+
+
+def last_boxed(text: str) -> str | None:
+    """The content of the last `\\boxed{..}` or `\\fbox{..}`; boxes joined by "and", "or" or a comma count
+    as one answer with several parts."""
+    if "box" not in text:
+        return None
+    found = boxes(text)
+    if not found:
+        return None
+    parts = [content for _, _, content in found]
+    if len(set(parts)) == 1:
+        return parts[0]
+    between = text[found[0][1] : found[-1][0]]
+    return (" or " if re.search(r"\bor\b", between) else ", ").join(f"{{{part}}}" for part in parts)
+
+
+def first_boxed(text: str) -> str | None:
+    """The content of the first box that closes."""
+    for match in _BOX.finditer(text):
+        if text[match.end() : match.end() + 1] == "{":
+            close = closing_brace(text, match.end() + 1)
+            return text[match.end() + 1 : close] if close >= 0 else None
+    return None
+
+
+def last_tag(text: str, name: str = "answer") -> str | None:
+    """The content of the last `<name>..</name>`, in any case; without the closing tag, what follows the
+    opening one (generation often stops at the closing tag)."""
+    lower = text.lower()
+    opener, closer = f"<{name.lower()}>", f"</{name.lower()}>"
+    start = lower.rfind(opener)
+    if start < 0:
+        return None
+    end = lower.find(closer, start)
+    return text[start + len(opener) : end if end >= 0 else len(text)].strip()
+
+
+def strict_tag(text: str, name: str = "answer") -> str | None:
+    """The content of the only `<name>..</name>`; None where the tag is missing, repeated or unclosed."""
+    opener, closer = f"<{name}>", f"</{name}>"
+    if text.count(opener) != 1 or text.count(closer) != 1:
+        return None
+    start, end = text.index(opener) + len(opener), text.index(closer)
+    return text[start:end].strip() if start <= end else None
+
+
+_FENCE = re.compile("```")
+
+
+def last_fence(text: str, language: str | None = None) -> str | None:
+    """The inside of the last closed code fence (of a language, where given)."""
+    marks = [match.start() for match in _FENCE.finditer(text)]
+    for opening, closing in reversed(list(zip(marks[::2], marks[1::2], strict=False))):
+        head, _, body = text[opening + 3 : closing].partition("\n")
+        if language is None or head.strip().lower() == language.lower():
+            return body
+    return None
+
+
+def after_thinking(text: str) -> str:
+    """The text after the reasoning: what follows the last `</think>`; nothing while it is still open."""
+    end = text.rfind("</think>")
+    if end >= 0:
+        return text[end + 8 :]
+    return "" if text.lstrip().startswith("<think>") else text
+
+
+_ANSWER = re.compile(
+    r"answers?\b[*_\"'\s]*(?:\((?:in [^()\n]{1,30})\)|(?:to|for|of|in) [^.\n:=]{1,80}?)?[*_\"'\s]*"
+    r"(?:(?::|=|\b(?:is|are|was|would be|should be|will be|must be|equals|comes to)\b)[*_\s]*(?:therefore|thus|then|hence|simply|"
+    r"just)?\s*[:=]?|(?=\n))[*_]*",
+    re.IGNORECASE,
+)
+_LETTER_MARK = re.compile(r"(?:^|(?<=[\s*]))A:", re.MULTILINE)
+_LINE = re.compile(r"[ \t]*(?:\n[ \t*_#>-]*){0,4}([^\n]*)")
+_SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z\"(\[*]|\s*$)")
+_MAX_WALK = 30
+MAX_PAYLOAD = 2_000
+
+
+def last_marked(text: str) -> str | None:
+    """What follows the last answer marker: `####`, `A:`, "Answer:", "the answer is"; up to the end of the
+    line, or of the sentence in running text."""
+    hashes = text.rfind("####")
+    best, end, running = (hashes, hashes + 4, False) if hashes >= 0 else (-1, -1, False)
+    lettered = text.rfind("A:")
+    for _ in range(_MAX_WALK):
+        if lettered <= best:
+            break
+        if lettered == 0 or text[lettered - 1] in " \n\t*":
+            best, end = lettered, lettered + 2
+            break
+        lettered = text.rfind("A:", 0, lettered)
+    at = len(text)
+    for _ in range(_MAX_WALK):
+        at = max(text.rfind("nswer", max(best, 0), at), text.rfind("NSWER", max(best, 0), at))
+        if at < 1:
+            break
+        match = _ANSWER.match(text, at - 1)
+        if match:
+            best, end = at - 1, match.end()
+            running = not match.group().rstrip("*_ \t").endswith((":", "=")) and "\n" not in text[at:end]
+            break
+    if best < 0:
+        return None
+    line = _LINE.match(text, end, end + MAX_PAYLOAD)
+    payload = line[1] if line else ""
+    payload = payload.lstrip("# \t")
+    if running or len(payload) > 80:
+        stop = _SENTENCE_END.search(payload)
+        payload = payload[: stop.start()] if stop else payload
+    return payload.strip()
+
+
+_NUMBER = re.compile(
+    r"(?<![\w.])(?P<sign>[-−–+](?=[\d.\\$€£]))?(?:\\?\$|€|£)?"
+    r"(?P<value>\\[dt]?frac\s*\{[^{}]{1,40}\}\s*\{[^{}]{1,40}\}|(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?(?!\d|\.\d)"
+    r"(?:\s?/\s?\d+(?!\d|\.\d))?)(?P<tail>\s?(?:\\?%|percent\b|(?:million|billion|trillion|thousand|dozen)\b))?"
+)
+_MATHS = re.compile(r"\$([^$\n]{1,300})\$|\\\(((?:(?!\\\)).){1,300})\\\)|\\\[((?:(?!\\\]).){1,300})\\\]")
+_CUE = re.compile(
+    r"\b(?:or|either|maybe|perhaps|possibly|might|could|between|alternatively|one of|guess|unsure|not sure)\b|\?",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(r"\b(?:cannot|can't|can not|unable|don't know|do not know|no idea|not possible)\b", re.IGNORECASE)
+_WINDOW = 600
+
+
+def numbers(text: str) -> list[str]:
+    """The numbers of a text in order, with sign, fraction bar, percent sign or multiplier."""
+    return [_number_text(match) for match in _NUMBER.finditer(text)]
+
+
+def _number_text(match: re.Match[str]) -> str:
+    value = match["value"].rstrip(",")
+    sign = "" if match["sign"] in (None, "+") else "-"
+    return f"{sign}{value}{match['tail'] or ''}"
+
+
+def last_number(text: str) -> Extracted:
+    """The last number, with the formula around it where it stands in one; hedged where its sentence offers
+    several ("57 or 58"), no answer where it refuses."""
+    window = text[-_WINDOW:]
+    while not (found := list(_NUMBER.finditer(window))) and len(window) < len(text):
+        window = text[-4 * len(window) :]
+    if not found:
+        return Extracted(None, "number")
+    last = found[-1]
+    sentence, before = _sentence(window, last.start())
+    if _REFUSAL.search(sentence):
+        return Extracted(None, "number")
+    here = numbers(sentence)
+    cue = _CUE.search(sentence)
+    if cue and (len(set(here)) > 1 or (cue.start() < 12 and numbers(before))):
+        return Extracted(here[-1] if here else None, "number", hedged=True)
+    for formula in reversed(list(_MATHS.finditer(window))):
+        if formula.start() <= last.start() < formula.end():
+            return Extracted(next(g for g in formula.groups() if g), "formula")
+    return Extracted(_number_text(last), "number")
+
+
+def first_number(text: str) -> str | None:
+    """The first number of a text."""
+    match = _NUMBER.search(text)
+    return _number_text(match) if match else None
+
+
+_BREAK = re.compile(r"[.!?](?=\s)|\n")
+
+
+def _sentence(text: str, at: int) -> tuple[str, str]:
+    """The sentence around a position, and the text before it."""
+    start = 0
+    for match in _BREAK.finditer(text, 0, at):
+        start = match.end()
+    stop = _BREAK.search(text, at)
+    return text[start : stop.end() if stop else len(text)].strip(), text[:start]
+
+
+_CHOICE_MARK = re.compile(
+    r"(?:option|choice|answer)\s*(?:is|:)?\s*[*\s$]*(?:\\text(?:bf)?\{)?\(?([A-Z])\)?(?![A-Za-z])|"
+    r"\b(?:is|choose|pick|select|be)\s+[*$]*(?:\\text(?:bf)?\{)?([A-Z])(?![A-Za-z])|\(([A-Z])\)|(?:^|\n)\s*[*]*([A-Z])[*]*[.)]?\s*$",
+)
+
+
+def last_choice(text: str) -> str | None:
+    """The last choice letter: `(B)`, "option B", or a letter on a line of its own."""
+    found = None
+    for found in _CHOICE_MARK.finditer(text[-4_000:]):  # noqa: B007
+        pass
+    return next(g for g in found.groups() if g) if found else None
+
+
+Extractor = Callable[[str], "str | None | Extracted"]
+EXTRACTORS: dict[str, Extractor] = {
+    "boxed": last_boxed,
+    "first_boxed": first_boxed,
+    "tag": last_tag,
+    "strict_tag": strict_tag,
+    "fence": last_fence,
+    "marked": last_marked,
+    "number": last_number,
+    "first_number": first_number,
+    "choice": last_choice,
+    "whole": lambda text: text.strip() or None,
+}
+
+
+def extractor(order: Sequence[str | Extractor]) -> Callable[[str], Extracted]:
+    """The first of several extractors that finds something.
+
+    Args:
+        order: names of EXTRACTORS, or functions from text to text or None.
+
+    Raises:
+        RecipeError: an unknown name.
+    """
+    from guerdon.registry import nearest
+
+    steps: list[tuple[str, Extractor]] = []
+    for step in order:
+        if callable(step):
+            steps.append((getattr(step, "__name__", "function"), step))
+        elif step in EXTRACTORS:
+            steps.append((step, EXTRACTORS[step]))
+        else:
+            raise RecipeError(f"extract: unknown extractor {step!r}{nearest(str(step), EXTRACTORS)}")
+
+    def extract(text: str) -> Extracted:
+        for name, step in steps:
+            found = step(text)
+            if isinstance(found, Extracted):
+                if found.text is not None:
+                    return found
+            elif found is not None:
+                return Extracted(found, name)
+        return Extracted(None, "none")
+
+    return extract

@@ -1,0 +1,148 @@
+"""A process that runs queries for another: it may be killed at any moment, and its memory is limited.
+
+    python -m guerdon.verify.sql_worker
+
+Enters on standard input: frames of (query, database, limits) as plain tuples. Leaves on standard output: one
+frame per query, ("table", columns, rows) or (failure kind, message). A frame is an 8-byte length and a
+pickle of built-in types; reading refuses anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+import pickle
+import signal
+import struct
+import sys
+from collections import OrderedDict
+from typing import Any, BinaryIO
+
+from guerdon.verify import sql_duckdb, sql_sqlite
+from guerdon.verify.sql_tables import Database, Limits, QueryFailed, Table
+
+_ENGINES = {"sqlite": sql_sqlite, "duckdb": sql_duckdb}
+_OPEN = 8
+"""Connections kept open; databases of a data set are asked for again and again."""
+
+_LENGTH = struct.Struct("<Q")
+
+
+class _Plain(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"a frame may hold built-in types only, not {module}.{name}")
+
+
+def encode(value: Any) -> bytes:
+    """One frame."""
+    body = pickle.dumps(value, protocol=5)
+    return _LENGTH.pack(len(body)) + body
+
+
+def decode(body: bytes) -> Any:
+    """The value of a frame's body; built-in types only."""
+    return _Plain(io.BytesIO(body)).load()
+
+
+def read_frame(stream: BinaryIO) -> Any:
+    """The next value, or None where the stream ends."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    return decode(stream.read(_LENGTH.unpack(head)[0]))
+
+
+def frame_length(head: bytes) -> int:
+    """Length of the body that follows the first 8 bytes of a frame."""
+    return int(_LENGTH.unpack(head)[0])
+
+
+HEAD = _LENGTH.size
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer requests until the stream ends."""
+    connections: OrderedDict[Any, Any] = OrderedDict()
+    answers.write(encode(("ready",)))
+    answers.flush()
+    while (request := read_frame(requests)) is not None:
+        query, database, limits = request
+        answers.write(encode(answer(connections, query, Database(*database), Limits(*limits))))
+        answers.flush()
+
+
+def answer(
+    connections: OrderedDict[Any, Any], query: str, database: Database, limits: Limits
+) -> tuple[Any, ...]:
+    """The frame for one query: ("table", columns, rows) or (failure kind, message)."""
+    try:
+        if len(query) > limits.query_characters:
+            raise QueryFailed("error", f"the query is longer than {limits.query_characters} characters")
+        limit_memory(limits.memory_mb)
+        table = _ENGINES[database.engine].run(_connection(connections, database, limits), query, limits)
+        return ("table", table.columns, table.rows)
+    except QueryFailed as failure:
+        return (failure.kind, failure.args[0])
+    except MemoryError:
+        return ("memory", f"more than {limits.memory_mb} MB")
+    except Exception as error:  # whatever an engine raises is the query's failure, not the end of the worker
+        return ("error", f"{type(error).__name__}: {error}")
+
+
+def _connection(connections: OrderedDict[Any, Any], database: Database, limits: Limits) -> Any:
+    stamp = None
+    if database.path:
+        with contextlib.suppress(OSError):
+            found = os.stat(database.path)
+            stamp = (found.st_mtime_ns, found.st_size)
+    key = (database, limits, stamp)
+    if key not in connections:
+        connections[key] = _ENGINES[database.engine].connect(database, limits)
+        while len(connections) > _OPEN:
+            connections.popitem(last=False)[1].close()
+    connections.move_to_end(key)
+    return connections[key]
+
+
+_allowed: int | None = None
+
+
+def limit_memory(megabytes: int) -> None:
+    """Bound the data segment of this process to what it holds now plus `megabytes` (Linux), once."""
+    global _allowed
+    if _allowed is not None:
+        return
+    _allowed = megabytes
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+        most = used + (megabytes << 20)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def die_with_parent() -> None:
+    """Ask the kernel (Linux) to kill this process when its parent ends, also in the middle of a query."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+
+
+def rebuilt(frame: tuple[Any, ...]) -> Table:
+    """The table of an answer frame.
+
+    Raises:
+        QueryFailed: the frame is a failure.
+    """
+    if frame[0] != "table":
+        raise QueryFailed(frame[0], frame[1])
+    return Table(frame[1], frame[2])
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which closes our input
+    die_with_parent()
+    serve(sys.stdin.buffer, sys.stdout.buffer)
