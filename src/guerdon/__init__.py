@@ -39,7 +39,28 @@ if TYPE_CHECKING:
     from guerdon.registry import register
     from guerdon.scoring import reward
 
-__all__ = [*_ROOMS, *_NAMES]  # noqa: PLE0604
+__all__ = [
+    "Context",
+    "DataError",
+    "EngineError",
+    "GuerdonError",
+    "Ragged",
+    "RecipeError",
+    "Rollouts",
+    "Signal",
+    "StoreError",
+    "TrainingError",
+    "credit",
+    "data",
+    "engines",
+    "learn",
+    "read",
+    "register",
+    "reward",
+    "store",
+    "tasks",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:

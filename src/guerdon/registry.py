@@ -46,7 +46,8 @@ _BUILTIN: dict[str, dict[str, str]] = {
         name: f"guerdon.learn.objective:{name}" for name in ("reinforce", "ppo", "gspo", "cispo", "minirl")
     },
     "splitter": {
-        name: f"guerdon.data.splitters:{name}" for name in ("blank_line", "newline", "regex", "sentence", "tags")
+        name: f"guerdon.data.splitters:{name}"
+        for name in ("blank_line", "newline", "regex", "sentence", "tags")
     },
     "filter": {name: f"guerdon.learn.filters:{name}" for name in ("uniform_groups", "unscored", "band")},
 }

@@ -42,6 +42,7 @@ DENSE = {
     "outcome_and_steps": credit.outcome_and_steps(weight=0.5),
     "steps_by_index": credit.outcome_and_steps(pool=("prompt", "index"), scale="none"),
     "anchored": ANCHORED,
+    "steps_nonzero": credit.levels([{"source": "steps", "baseline": "nonzero_scale"}]),
     "pooled_tokens": credit.levels([{"source": "reward", "baseline": "mean_std"}]),
     "token_and_outcome": credit.levels(
         [{"source": "reward", "backup": "reward_to_go"}, {"source": "outcome", "baseline": "loo"}],
@@ -49,7 +50,15 @@ DENSE = {
     ),
 }
 METHODS = OUTCOME | DENSE
-BATCH_WIDE = {"grpo_batch", "gpg", "reinforce_pp_baseline", "reinforce_pp", "gae", "token_and_outcome"}
+BATCH_WIDE = {
+    "grpo_batch",
+    "gpg",
+    "steps_nonzero",
+    "reinforce_pp_baseline",
+    "reinforce_pp",
+    "gae",
+    "token_and_outcome",
+}
 
 
 def make(lengths, group, seed=0, missing=0.0, masked=0.3):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import oracles
 import pytest
@@ -347,6 +351,27 @@ def test_more_threads_change_nothing():
     numba.set_num_threads(before)
     for one, other in zip(results[0], results[-1], strict=True):
         assert_array_equal(one, other)
+
+
+FORKED = """
+import os
+import numpy as np
+from guerdon.data import kernels
+
+ones, offsets = np.ones(9_000_000), np.arange(0, 9_000_001, 1000)
+assert kernels.segment_reduce(ones, offsets)[0] == 1000
+child = os.fork()
+if child == 0:
+    os._exit(0 if kernels.segment_scan(ones[:10], np.array([0, 4, 10]))[0] == 4 else 1)
+raise SystemExit(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_worker_may_use_kernels_its_parent_used():
+    """OpenMP ends such a process; work of ordinary size must not need OpenMP."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,18 @@ def test_chat_messages_go_through_the_template():
         engine.prompt_ids([{"role": "user", "content": "new"}])
 
 
+def test_an_eos_the_tokenizer_appends_is_dropped():
+    from tokenizers import processors
+
+    words = tokenizer()
+    plain = words.encode("1+1=")
+    around = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    words.backend_tokenizer.post_processor = around
+    assert words.encode("1+1=") == [1, *plain, 2]
+    engine = HFEngine(tiny_hf().model, tokenizer=words, device="cpu")
+    assert engine.prompt_ids("1+1=") == (1, *plain) and engine.prompt_ids("") == (1,)
+
+
 def test_every_end_token_of_the_model_ends_a_row():
     engine = tiny_hf()
     greedy = Sampling(max_new_tokens=8, temperature=0)

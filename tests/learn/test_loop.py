@@ -31,7 +31,14 @@ def test_a_run_writes_what_it_promises(tmp_path):
     run, _ = run_recipe(tmp_path / "run", small_recipe())
     metrics = run.metrics()
     assert metrics["step"].tolist() == list(range(7))
-    for name in ("reward/outcome", "reward/steps", "policy/entropy", "policy/grad_norm", "rollout/length", "lr"):
+    for name in (
+        "reward/outcome",
+        "reward/steps",
+        "policy/entropy",
+        "policy/grad_norm",
+        "rollout/length",
+        "lr",
+    ):
         assert np.isfinite(metrics[name][1:]).all(), name
     assert np.flatnonzero(~np.isnan(metrics["eval/pass@1"])).tolist() == [0, 3, 6]
     assert run.status["state"] == "finished"
@@ -59,7 +66,12 @@ def test_the_same_recipe_gives_the_same_bytes(tmp_path):
         {"objective": {"use": "minirl", "entropy": 0.01}, "credit": "dr_grpo"},
         {"objective": {"use": "ppo", "aggregate": "constant"}, "truncated": "mask"},
         {"truncated": "zero", "credit": {"use": "rloo"}, "optim": {"lr": 1e-3, "schedule": "cosine"}},
-        {"credit": {"use": "levels", "levels": [{"source": "steps", "group": "prompt", "baseline": "mean_std"}]}},
+        {
+            "credit": {
+                "use": "levels",
+                "levels": [{"source": "steps", "group": "prompt", "baseline": "mean_std"}],
+            }
+        },
         {"filters": [{"use": "uniform_groups", "source": "steps"}, "unscored"]},
     ],
 )
@@ -95,8 +107,11 @@ from guerdon.learn.loop import train
 from guerdon.store import Run
 recipe = small_recipe(steps=8)
 run = Run.start(sys.argv[1], recipe.to_dict(), resume=True)
+def told(step, metrics):
+    print(step, flush=True)
+    time.sleep(0.02)
 with run:
-    train(recipe, run, resume=True, progress=lambda step, metrics: (print(step, flush=True), time.sleep(0.02)))
+    train(recipe, run, resume=True, progress=told)
 """
 
 
@@ -152,10 +167,12 @@ def test_a_loss_that_is_not_finite_stops_before_it_harms(tmp_path, monkeypatch):
 
     monkeypatch.setitem(registry._ADDED, "reward", {"explode": lambda: explode})
     recipe = small_recipe(steps=4, rewards={"outcome": "explode"}, credit={"use": "remax_free"})
-    monkeypatch.setitem(registry._ADDED, "credit", {"remax_free": lambda: credit.Credit([credit.Level("outcome")])})
-    with Run.create(tmp_path / "run", recipe.to_dict()) as run:
-        with pytest.raises(TrainingError, match=r"step 2: .*not finite.* 2\b"):
-            train(recipe, run)
+    monkeypatch.setitem(
+        registry._ADDED, "credit", {"remax_free": lambda: credit.Credit([credit.Level("outcome")])}
+    )
+    run = Run.create(tmp_path / "run", recipe.to_dict())
+    with run, pytest.raises(TrainingError, match=r"step 2: .*not finite.* 2\b"):
+        train(recipe, run)
     assert run.status["state"] == "failed" and "not finite" in run.status["reason"]
     assert run.pinned_checkpoint("last_good")[0] == 1
     weights = LabEngine(init=run.pinned_checkpoint("last_good")[1], device="cpu").state_dict()

@@ -67,7 +67,9 @@ def test_micro_batches_add_up(how):
     whole = batch_of([0] * 6, [0] * 6, [2, 1, 3])
     counts = counts_of(whole, 7)
     first, second = batch_of([0] * 3, [0] * 3, [2, 1]), batch_of([0] * 3, [0] * 3, [3])
-    parts = aggregate(torch.tensor(x[:3]), first, how, counts) + aggregate(torch.tensor(x[3:]), second, how, counts)
+    parts = aggregate(torch.tensor(x[:3]), first, how, counts) + aggregate(
+        torch.tensor(x[3:]), second, how, counts
+    )
     assert parts.item() == pytest.approx(aggregate(torch.tensor(x), whole, how, counts).item())
 
 
@@ -206,8 +208,16 @@ def test_off_policy_weight(weight, expected):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: ppo(clip="x"), lambda: ppo(clip=[1, 2, 3]), lambda: ppo(aggregate="mean"), lambda: ppo(kl={"coeff": 1})]
-    + [lambda: KL(estimator="k4"), lambda: KL(coef=-1), lambda: Objective(low=2.0), lambda: ppo(kl=3)],
+    [
+        lambda: ppo(clip="x"),
+        lambda: ppo(clip=[1, 2, 3]),
+        lambda: ppo(aggregate="mean"),
+        lambda: ppo(kl={"coeff": 1}),
+        lambda: ppo(kl=3),
+        lambda: KL(estimator="k4"),
+        lambda: KL(coef=-1),
+        lambda: Objective(low=2.0),
+    ],
 )
 def test_bad_settings_are_refused(make):
     with pytest.raises(RecipeError, match="objective"):

@@ -125,7 +125,7 @@ def runs(
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point. Exit codes: 0 done, 2 an error in the input, 130 Ctrl-C, 141 the reader went away."""
-    # Idle OpenMP threads sleep instead of spinning: as fast on a free machine, many times faster on a busy one.
+    # Idle OpenMP threads sleep instead of spinning: many times faster where other work shares the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(args=arguments, prog_name="guerdon")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,10 @@ def _print(result: dict[str, Any]) -> None:
             source,
             show.count(int(numbers["spans"])),
             show.count(int(numbers["missing"])),
-            show.count(int(numbers["groups"])),
-            show.number(numbers["group_size"], 1),
-            show.percent(numbers["singletons"]),
-            show.percent(numbers["uniform"]),
+            show.count(int(numbers["groups"])) if "groups" in numbers else show.NOTHING,
+            show.number(numbers.get("group_size"), 1),
+            show.percent(numbers.get("singletons", math.nan)),
+            show.percent(numbers.get("uniform", math.nan)),
             show.number(numbers["abs_advantage"]),
         ]
         for source, numbers in result["sources"].items()

@@ -8,6 +8,7 @@ right answers and every valid step. Same problems, same sampling noise; only the
 from __future__ import annotations
 
 import time
+from json import dumps
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def quickstart_command(out: Path, seed: int, json: bool, device: str | None) -> 
     from guerdon.learn.statistics import paired_difference
     from guerdon.registry import build
     from guerdon.store import compare_runs
+    from guerdon.store.atomic import write_bytes
     from guerdon.store.folder import must_be_free
 
     must_be_free(out)
@@ -52,9 +54,7 @@ def quickstart_command(out: Path, seed: int, json: bool, device: str | None) -> 
         return evaluate(engine, task, "test", TEST_PROBLEMS, max_new_tokens=MAX_NEW_TOKENS)
 
     engine = LabEngine(**MODEL, device=device or "auto", seed=seed)
-    show.note(
-        f"{_size(engine):,} parameters on {engine.device}; task: {task.problems('train', 1)[0].prompt}"
-    )
+    show.note(f"{_size(engine):,} parameters on {engine.device}; task: {task.problems('train', 1)[0].prompt}")
     _warm(engine, task, out / "warm", seed, quiet=json)
     before = test(engine)
 
@@ -79,6 +79,7 @@ def quickstart_command(out: Path, seed: int, json: bool, device: str | None) -> 
         "plot": plot,
         "seconds": time.perf_counter() - began,
     }
+    write_bytes(out / "summary.json", dumps(show.plain(document), indent=1).encode(), "the summary")
     if json:
         show.print_json(document)
     else:

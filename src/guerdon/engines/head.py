@@ -16,8 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from guerdon.engines.protocol import TokenStats
 from guerdon.engines.sampler import entropies
 
-CHUNK_LOGITS = 1 << 25
-"""Logits held at once (128 MiB in float32)."""
+CHUNK_LOGITS = {"cpu": 1 << 25, "cuda": 1 << 28}
+"""Logits held at once, by kind of device (128 MiB and 1 GiB in float32)."""
 
 
 class TokenLogprobs(torch.autograd.Function):
@@ -80,12 +80,14 @@ def token_stats(
             logits = logits / temperature
         return TokenLogprobs.apply(logits, wanted, entropy)
 
-    size = max(1, CHUNK_LOGITS // vocab_size)
+    size = max(1, CHUNK_LOGITS.get(hidden.device.type, 1 << 25) // vocab_size)
     if len(hidden) <= size:
         return TokenStats(*chunk_stats(hidden, targets))
     parts = [
-        checkpoint(chunk_stats, *pair, use_reentrant=False) if torch.is_grad_enabled() else chunk_stats(*pair)
+        checkpoint(chunk_stats, *pair, use_reentrant=False, preserve_rng_state=False)
+        if torch.is_grad_enabled()
+        else chunk_stats(*pair)
         for pair in zip(hidden.split(size), targets.split(size), strict=True)
     ]
-    logprobs, entropies = zip(*parts, strict=True)
-    return TokenStats(torch.cat(logprobs), torch.cat(entropies) if entropy else None)
+    logprobs, spread = zip(*parts, strict=True)
+    return TokenStats(torch.cat(logprobs), torch.cat(spread) if entropy else None)

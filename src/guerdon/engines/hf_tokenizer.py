@@ -43,7 +43,9 @@ class HFTokenizer:
             EngineError: chat messages, and the tokenizer has no chat template.
         """
         if isinstance(prompt, str):
-            return list(self.inner.encode(prompt))
+            ids = list(self.inner.encode(prompt))
+            appended = bool(ids) and ids[-1] == self.eos and not prompt.endswith(self.inner.eos_token)
+            return ids[:-1] if appended else ids  # an eos after the prompt would end it
         if not self.inner.chat_template:
             raise EngineError(
                 "the prompt is a list of chat messages, but this tokenizer has no chat template: give "

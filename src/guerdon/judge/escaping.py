@@ -25,7 +25,7 @@ _CONTROL_TOKENS = re.compile(
 # Characters that are no text: controls (but tab and line ends), lone surrogates, and the tag characters
 # that spell text only a model sees.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\U000e0000-\U000e007f]")
-_FENCE = re.compile(r"^<<<(?=[A-Z][A-Z0-9_ ]{0,40} [0-9a-f]{12}$)|>>>(?<=[0-9a-f]{12}>>>)$", re.MULTILINE)
+_FENCE = re.compile(r"^<<<(?=[A-Z][A-Z0-9_.-]{0,60} [0-9a-f]{12}$)|>>>(?<=[0-9a-f]{12}>>>)$", re.MULTILINE)
 
 
 def cleaned(text: str, guard: re.Pattern[str] | None = None, marks: Sequence[str] = ()) -> str:

@@ -57,7 +57,7 @@ class Template:
 
     name: str
     messages: tuple[Mapping[str, str], ...]
-    verdict: Mapping[str, Any]
+    verdict: Mapping[str, Any] | str | Reader
     version: str = ""
     fence: str = "nonce"
     marks: tuple[str, ...] = ()
@@ -75,8 +75,8 @@ class Template:
             raise fail("messages must be a list of {role: text, content: text}")
         if self.fence not in ("nonce", "marks") or (self.fence == "marks") != bool(self.marks):
             raise fail("fence is 'nonce', or 'marks' with a list of marks that end or begin material")
-        if self.max_characters < 1:
-            raise fail("max_characters must be >= 1")
+        if not isinstance(self.max_characters, int) or self.max_characters < 1:
+            raise fail("max_characters must be an integer >= 1")
         unknown = [
             p for p in self.places if p not in _OPEN | {"fences", "count"} and not p.startswith("meta.")
         ]
@@ -84,7 +84,8 @@ class Template:
             raise fail(f"unknown place {{{{{unknown[0]}}}}}{nearest(unknown[0], _OPEN)}")
         object.__setattr__(self, "reader", reader(self.verdict))
         if not self.version:
-            content = json.dumps([list(map(dict, self.messages)), dict(self.verdict), self.fence, self.marks])
+            read = self.verdict.name if isinstance(self.verdict, Reader) else self.verdict
+            content = json.dumps([list(map(dict, self.messages)), read, self.fence, self.marks], default=str)
             digest = hashlib.sha256(f"{content}{self.max_characters}".encode()).hexdigest()
             object.__setattr__(self, "version", digest[:8])
 

@@ -57,7 +57,11 @@ class Evaluation:
                 f"eval/pass@{self.k}_high": self.pass_k.high,
             }
         if not np.isnan(self.steps.mean):
-            out |= {"eval/steps": self.steps.mean, "eval/steps_low": self.steps.low, "eval/steps_high": self.steps.high}
+            out |= {
+                "eval/steps": self.steps.mean,
+                "eval/steps_low": self.steps.low,
+                "eval/steps_high": self.steps.high,
+            }
         return out
 
 

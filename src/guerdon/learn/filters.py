@@ -49,7 +49,9 @@ def band(low: float = 0.0, high: float = 1.0, source: str = "outcome") -> Filter
 
 def _rollout_values(rollouts: Rollouts, source: str) -> np.ndarray:
     if source not in rollouts.signals:
-        raise DataError(f"a filter reads the signal {source!r}; there is: {', '.join(rollouts.signals) or 'none'}")
+        raise DataError(
+            f"a filter reads the signal {source!r}; there is: {', '.join(rollouts.signals) or 'none'}"
+        )
     signal = rollouts.signals[source]
     return signal.values if signal.level == "rollout" else rollouts.reduce(signal, "rollout", "mean").values
 

@@ -47,7 +47,7 @@ class Training:
     credit: Any
     objective: Any
     reference: Any = None
-    batch: Rollouts | None = None
+    batch: Rollouts = field(init=False, repr=False)
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
 
     @classmethod
@@ -59,7 +59,11 @@ class Training:
         """
         task = build("task", recipe.task, "task")
         if engine is None:
-            optim = {"lr": recipe.optim.lr, "betas": recipe.optim.betas, "weight_decay": recipe.optim.weight_decay}
+            optim = {
+                "lr": recipe.optim.lr,
+                "betas": recipe.optim.betas,
+                "weight_decay": recipe.optim.weight_decay,
+            }
             engine = build("engine", recipe.engine, "engine", device=recipe.device, seed=recipe.seed, **optim)
         objective = build("objective", recipe.objective, "objective")
         return cls(
@@ -84,7 +88,9 @@ class Training:
             engines={"policy": self.engine, "reference": self.reference},
         )
         sampler = recipe.sampler
-        problems = self.task.problems("train", sampler.prompts, seed=recipe.seed, start=step * sampler.prompts)
+        problems = self.task.problems(
+            "train", sampler.prompts, seed=recipe.seed, start=step * sampler.prompts
+        )
         limits = Sampling(
             max_new_tokens=sampler.max_new_tokens,
             temperature=sampler.temperature,
@@ -97,7 +103,9 @@ class Training:
         clock.lap("sample")
 
         if self.reference is not None:
-            rollouts = rollouts.replace(ref_logprobs=self.reference.logprobs(rollouts, limits.scoring_temperature))
+            rollouts = rollouts.replace(
+                ref_logprobs=self.reference.logprobs(rollouts, limits.scoring_temperature)
+            )
         rollouts = signals.score(rollouts, self.rewards, ctx)
         clock.lap("score")
 

@@ -99,14 +99,18 @@ class Objective:
         _one_of(self.weight_level, ("token", "sequence"), "weight_level")
         _one_of(self.aggregate, AGGREGATES, "aggregate")
         if not (0 <= self.low <= 1 and self.high >= 0):
-            raise RecipeError(f"objective.clip: got low {self.low}, high {self.high}; expected 0 <= low <= 1, high >= 0")
+            raise RecipeError(
+                f"objective.clip: got low {self.low}, high {self.high}; expected 0 <= low <= 1, high >= 0"
+            )
 
 
 def _kl(spec: KL | Mapping[str, Any] | None) -> KL:
     if isinstance(spec, KL):
         return spec
     if spec is not None and not isinstance(spec, Mapping):
-        raise RecipeError(f"objective.kl: got {spec!r}, expected a mapping such as {{estimator: k3, coef: 0.01}}")
+        raise RecipeError(
+            f"objective.kl: got {spec!r}, expected a mapping such as {{estimator: k3, coef: 0.01}}"
+        )
     check_parameters(KL, spec or {}, "objective.kl")
     return KL(**(spec or {}))
 
@@ -130,9 +134,7 @@ def reinforce(
 
     Reference: Williams (1992).
     """
-    return Objective(
-        "none", "none", kl=_kl(kl), entropy=entropy, aggregate=aggregate, max_length=max_length
-    )
+    return Objective("none", "none", kl=_kl(kl), entropy=entropy, aggregate=aggregate, max_length=max_length)
 
 
 def ppo(
@@ -152,7 +154,19 @@ def ppo(
     """
     low, high = _range(clip)
     return Objective(
-        "token", "ppo", low, high, dual, weight, "old", weight_level, weight_cap, _kl(kl), entropy, aggregate, max_length
+        "token",
+        "ppo",
+        low,
+        high,
+        dual,
+        weight,
+        "old",
+        weight_level,
+        weight_cap,
+        _kl(kl),
+        entropy,
+        aggregate,
+        max_length,
     )
 
 
@@ -200,5 +214,16 @@ def minirl(
     """
     low, high = _range(clip)
     return Objective(
-        "token", "mask", low, high, None, "truncated", "current", "token", weight_cap, _kl(kl), entropy, aggregate
+        "token",
+        "mask",
+        low,
+        high,
+        None,
+        "truncated",
+        "current",
+        "token",
+        weight_cap,
+        _kl(kl),
+        entropy,
+        aggregate,
     )

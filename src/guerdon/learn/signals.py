@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,9 @@ def build_rewards(section: Mapping[str, Mapping[str, Any]], task: Any) -> dict[s
     return rewards
 
 
-def build_shapes(section: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, list[Callable[..., Signal]]]:
+def build_shapes(
+    section: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> dict[str, list[Callable[..., Signal]]]:
     """Transforms to apply, in order, per signal name."""
     return {
         name: [build("shape", spec, f"shape.{name}.{i}") for i, spec in enumerate(chain)]
@@ -57,12 +59,16 @@ def shape(rollouts: Rollouts, shapes: Mapping[str, list[Callable[..., Signal]]],
     """Rollouts whose signals went through their transforms; the raw ones are kept as `<name>_raw`."""
     for name, chain in shapes.items():
         if name not in rollouts.signals:
-            raise RecipeError(f"shape.{name}: no reward has that name (rewards: {', '.join(rollouts.signals)})")
+            raise RecipeError(
+                f"shape.{name}: no reward has that name (rewards: {', '.join(rollouts.signals)})"
+            )
         signal = rollouts.signals[name]
         shaped = signal
         for transform in chain:
             shaped = transform(rollouts, shaped, ctx)
-        rollouts = rollouts.replace(signals={f"{name}_raw": signal.renamed(f"{name}_raw"), name: shaped.renamed(name)})
+        rollouts = rollouts.replace(
+            signals={f"{name}_raw": signal.renamed(f"{name}_raw"), name: shaped.renamed(name)}
+        )
     return rollouts
 
 
@@ -92,7 +98,9 @@ def apply_truncation(rollouts: Rollouts, policy: str) -> Rollouts:
     if policy != "zero" or "outcome" not in rollouts.signals or not rollouts.truncated.any():
         return rollouts
     outcome = rollouts.signals["outcome"]
-    return rollouts.with_signal(Signal(np.where(rollouts.truncated, 0.0, outcome.values), outcome.level, "outcome"))
+    return rollouts.with_signal(
+        Signal(np.where(rollouts.truncated, 0.0, outcome.values), outcome.level, "outcome")
+    )
 
 
 def report(rollouts: Rollouts) -> dict[str, float]:

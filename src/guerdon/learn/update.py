@@ -91,7 +91,11 @@ class _Step:
         assert tokens is not None
         at = tokens.positions(rows)
         local = np.repeat(np.arange(len(rows)), tokens.lengths[rows])
-        columns = {"old": self.batch.logprobs, "advantage": self.batch.advantages, "ref": self.batch.ref_logprobs}
+        columns = {
+            "old": self.batch.logprobs,
+            "advantage": self.batch.advantages,
+            "ref": self.batch.ref_logprobs,
+        }
         flat = {k: None if c is None else self._tensor(c.values[at]) for k, c in columns.items()}
         inputs = TokenBatch(
             **flat,  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ _ENVIRONMENT = {
 }
 # `random` reseeds itself in every forked child; kept from doing so, children start sooner and verdicts repeat.
 _BOOTSTRAP = (
-    "import os, sys; keep = os.register_at_fork; os.register_at_fork = lambda **_: None; import random; "
+    "import os, sys; keep = os.register_at_fork; os.register_at_fork = lambda **_: None; import random, threading; "
     "os.register_at_fork = keep; sys.path.append(sys.argv[1]); from inside import warden; sys.path.pop(); warden.main(int(sys.argv[2]))"
 )
 _UNOWNED = 1_879_048_192

@@ -47,9 +47,9 @@ class Limits:
     """
 
     item_seconds: float | None = 10.0
-    batch_seconds: float | None = 120.0
+    batch_seconds: float | None = 60.0
     memory: int = 4 << 30
-    give_up: int = 20
+    give_up: int = 10
 
 
 @dataclass

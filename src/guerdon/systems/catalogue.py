@@ -53,7 +53,10 @@ def slugs() -> dict[str, str]:
     """Slug -> module of every system, sorted by slug."""
     here = Path(__file__).parent
     files = [f for f in here.glob("*/*.py") if not f.stem.startswith("_")]
-    return {f.stem.replace("_", "-"): f"guerdon.systems.{f.parent.name}.{f.stem}" for f in sorted(files, key=lambda f: f.stem)}
+    return {
+        f.stem.replace("_", "-"): f"guerdon.systems.{f.parent.name}.{f.stem}"
+        for f in sorted(files, key=lambda f: f.stem)
+    }
 
 
 def find(slug: str) -> System:

@@ -10,17 +10,18 @@ _NAMES = {
     "extract_answer": "guerdon.verify.maths.locate:locate",
     "math": "guerdon.verify.maths.reward:math",
     "math_equal": "guerdon.verify.maths.reward:math_equal",
-    "math_verify": "guerdon.verify.maths.reward:math_verify",
+    "math_verify": "guerdon.verify.maths.peer:math_verify",
     "second_opinion": "guerdon.verify.second_opinions:second_opinion",
 }
 
 if TYPE_CHECKING:
     from guerdon.verify import extract
     from guerdon.verify.maths.locate import locate as extract_answer
-    from guerdon.verify.maths.reward import math, math_equal, math_verify
+    from guerdon.verify.maths.peer import math_verify
+    from guerdon.verify.maths.reward import math, math_equal
     from guerdon.verify.second_opinions import second_opinion
 
-__all__ = [*_NAMES]  # noqa: PLE0604
+__all__ = ["extract", "extract_answer", "math", "math_equal", "math_verify", "second_opinion"]
 
 
 def __getattr__(name: str) -> Any:

@@ -69,7 +69,7 @@ def paired_iou(gold: Sequence[Box], said: Sequence[Box]) -> tuple[float, list[fl
 
 
 def number_rows(text: str, width: int) -> list[tuple[float, ...]]:
-    """All coordinate rows of `width` numbers in a text: JSON (lists, or objects with bbox_2d, point ...), else brackets."""
+    """All rows of `width` numbers in a text: JSON (lists, objects with bbox_2d, point ..), else brackets."""
     try:
         found = _rows(find_json(text), width)
     except NotJSON:

@@ -43,7 +43,7 @@ def without(value: Any, fields: Iterable[str]) -> Any:
 
 
 def by_location(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Locations (LSP: uri and range) sorted by (uri, start line, start character, end line, end character)."""
+    """Locations (LSP: uri and range) sorted by (uri, start line and character, end line and character)."""
 
     def place(item: Mapping[str, Any]) -> tuple[Any, ...]:
         span = item.get("range") or {}

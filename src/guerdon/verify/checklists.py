@@ -52,7 +52,7 @@ def judged(
     replies = iter(ask(judge, prompts) if judge is not None else [])
     fresh = {i: [next(replies) for _ in items[i]] for i in asked}
     unknown = missing(f"not judged: expected meta[{given_as!r}] or a judge")
-    found = []
+    found: list[list[Level]] = []
     for i, row_items in enumerate(items):
         raw = fresh[i] if i in fresh else as_list(known[i])
         if not raw:

@@ -50,7 +50,7 @@ def chosen(answer: str | None, options: Sequence[str]) -> int | None:
 
 
 def in_completion(completion: str) -> str:
-    r"""The part of a completion that holds the answer: the last answer tag, else the last `\boxed{}`, else all."""
+    r"""The part of a completion with the answer: the last answer tag, else the last `\boxed{}`, else all."""
     for found in (last_block(completion, "answer"), last_boxed(completion)):
         if found is not None:
             return found

@@ -106,7 +106,7 @@ class Composite(SampleReward):
 
 
 class Explained:
-    """A reward given by one function `(rollouts, ctx) -> (total, parts)`, for group-, turn- and step-shaped ones."""
+    """A reward given by one function `(rollouts, ctx) -> (total, parts)`: for groups, turns and steps."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ def with_signals(rollouts: Rollouts, names: Sequence[str]) -> Rollouts:
 
 
 def rollout_values(rollouts: Rollouts, name: str) -> np.ndarray:
-    """One number per rollout: the rollout-level signal of that name, else `meta[name]`; NaN where there is none."""
+    """One number per rollout: the rollout-level signal of that name, else `meta[name]`, else NaN."""
     signal = rollouts.signals.get(name)
     if signal is not None and signal.level == "rollout":
         return signal.values
@@ -189,7 +189,7 @@ def absent(value: Any) -> bool:
 
 
 def given(row: Row, name: str, default: Any = None) -> Any:
-    """`meta[name]`, or `reference[name]` where the reference is a mapping; `default` where neither is given."""
+    """`meta[name]`, or `reference[name]` of a mapping; `default` where neither is given."""
     for source in (row.meta, row.reference):
         if isinstance(source, Mapping) and not absent(source.get(name)):
             return source[name]

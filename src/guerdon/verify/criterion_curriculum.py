@@ -26,7 +26,7 @@ class CriterionCurriculum:
         self._cases: dict[str, dict[int, list[Any]]] = {}
 
     def active(self, case: str, order: Sequence[int]) -> list[int]:
-        """Criteria of a case to score now, in the given order; promotes candidates and retires mastered ones."""
+        """Criteria of a case to score now, in order; promotes candidates and retires mastered ones."""
         states = self._cases.setdefault(case, {int(j): ["candidate", 0.0] for j in order})
         chosen: list[int] = []
         for j in map(int, order):

@@ -1,4 +1,4 @@
-"""Static analysis of Python code as a count of diagnostics: what an analyser reports, without running anything.
+"""Static analysis of Python code as diagnostics: what an analyser reports, without running anything.
 
 The built-in one needs only the standard library: syntax errors, and names that are read but defined nowhere
 in the file. `command` runs any analyser that prints JSON (ruff, pyright).

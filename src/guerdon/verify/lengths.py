@@ -87,7 +87,7 @@ def repeats(
 ) -> Composite:
     """-penalty times the share of repeated n-grams, in [-penalty, 0]; see `repetition`.
 
-    Reference: Yeo et al., Demystifying Long Chain-of-Thought Reasoning, arXiv 2502.03373 (repetition penalty).
+    Reference: Yeo et al., Demystifying Long Chain-of-Thought Reasoning, arXiv 2502.03373.
     """
     _check_unit("verify.repeats", unit)
     if n < 1 or penalty < 0:

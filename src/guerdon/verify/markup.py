@@ -65,7 +65,7 @@ def once_in_order(text: str, tags: Sequence[str]) -> bool:
 
 
 def only_blocks(text: str, tags: Sequence[str]) -> bool:
-    """True where the stripped text is exactly `<a>...</a> <b>...</b> ...`: white space between, nothing around."""
+    """True where the stripped text is exactly `<a>...</a> <b>...</b> ...`, nothing else around or between."""
     if not once_in_order(text, tags):
         return False
     rest = text.strip()

@@ -50,7 +50,7 @@ def redundancy_negatives(page: Sequence[Hashable], engaged: Collection[Hashable]
 def relevance_negative(
     page: Sequence[Hashable], engaged: Collection[Hashable], catalogue: Sequence[Hashable], rng: Random
 ) -> Page | None:
-    """The page with every engaged item replaced by a random other of the catalogue; None without enough of them."""
+    """The page with every engaged item replaced by a random other of the catalogue; None without enough."""
     free = [item for item in catalogue if item not in page and item not in engaged]
     places = [i for i, item in enumerate(page) if item in engaged]
     if not places or len(free) < len(places):
@@ -68,7 +68,7 @@ def diversity_negative(
     rng: Random,
     share: float = 0.8,
 ) -> Page | None:
-    """The page with random items replaced until its first item's category holds `share` of it; None if it cannot."""
+    """The page with items replaced until its first item's category holds `share` of it; None if it cannot."""
     if not page:
         return None
     wanted = category.get(page[0])

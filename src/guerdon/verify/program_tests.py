@@ -77,7 +77,11 @@ def program_of(code: str, fenced: bool, tests: CallTests) -> str:
     """
     if not tests.prompt:
         return code
-    if fenced and tests.entry and re.search(rf"^(async\s+)?def\s+{re.escape(tests.entry)}\b", code, re.MULTILINE):
+    if (
+        fenced
+        and tests.entry
+        and re.search(rf"^(async\s+)?def\s+{re.escape(tests.entry)}\b", code, re.MULTILINE)
+    ):
         return f"{before_entry(tests.prompt, tests.entry)}\n{code}"
     if fenced and not code[:1].isspace():
         code = "".join(f"    {line}" if line.strip() else line for line in code.splitlines(True))
@@ -87,7 +91,10 @@ def program_of(code: str, fenced: bool, tests: CallTests) -> str:
 @functools.lru_cache(maxsize=4096)
 def before_entry(prompt: str, entry: str) -> str:
     """What a prompt provides beside the function to write: the text before its last definition, if that is code."""
-    found = [match.start() for match in re.finditer(rf"^(async\s+)?def\s+{re.escape(entry)}\b", prompt, re.MULTILINE)]
+    found = [
+        match.start()
+        for match in re.finditer(rf"^(async\s+)?def\s+{re.escape(entry)}\b", prompt, re.MULTILINE)
+    ]
     text = prompt[: found[-1]] if found else ""
     try:
         compile(text, "prompt", "exec", dont_inherit=True)
@@ -137,7 +144,11 @@ def _from_mapping(reference: Mapping[str, Any], prompt: Any) -> CallTests | Stre
         if isinstance(tests, Sequence) and tests:
             if all(isinstance(test, Mapping) for test in tests):
                 return StreamTests(tuple(_case(test) for test in tests))
-            setup = [reference.get("setup"), reference.get("test_setup_code"), *(reference.get("test_imports") or ())]
+            setup = [
+                reference.get("setup"),
+                reference.get("test_setup_code"),
+                *(reference.get("test_imports") or ()),
+            ]
             tests = [*tests, *(reference.get("challenge_test_list") or ())]
             return CallTests(tuple(map(str, tests)), "\n".join(part for part in setup if part))
     if "stdin" in reference or "input" in reference:
@@ -148,7 +159,9 @@ def _from_mapping(reference: Mapping[str, Any], prompt: Any) -> CallTests | Stre
 def _from_pairs(reference: Mapping[str, Any]) -> CallTests | StreamTests:
     inputs, outputs = reference["inputs"], reference["outputs"]
     if len(inputs) != len(outputs) or not inputs:
-        raise DataError(f"the reference has {len(inputs)} inputs and {len(outputs)} outputs; as many of each are needed")
+        raise DataError(
+            f"the reference has {len(inputs)} inputs and {len(outputs)} outputs; as many of each are needed"
+        )
     name = reference.get("fn_name")
     if not name:
         return StreamTests(tuple((_text(i), _text(o)) for i, o in zip(inputs, outputs, strict=True)))
@@ -160,7 +173,9 @@ def _case(test: Mapping[str, Any]) -> tuple[str, str]:
     given = next((test[name] for name in ("stdin", "input") if name in test), None)
     wanted = next((test[name] for name in ("stdout", "output") if name in test), None)
     if given is None or wanted is None:
-        raise DataError(f"a test needs input (or stdin) and output (or stdout), got {', '.join(map(str, test)) or 'nothing'}")
+        raise DataError(
+            f"a test needs input (or stdin) and output (or stdout), got {', '.join(map(str, test)) or 'nothing'}"
+        )
     return _text(given), _text(wanted)
 
 

@@ -69,7 +69,9 @@ class CodeReward(SampleReward):
         Every test is run, whatever `stop` says.
         """
         whole = CodeReward(
-            CodeOptions(**{**vars(self.options), "stop": False, "combine": "fraction"}), self.sandbox, self.on_error
+            CodeOptions(**{**vars(self.options), "stop": False, "combine": "fraction"}),
+            self.sandbox,
+            self.on_error,
         )
         verdicts = whole.verdicts(rollouts)
         out = {}

@@ -46,7 +46,7 @@ _KEYS = ("criteria_met", "met", "level", "score", "answer", "verdict")
 
 
 def escaped(text: str) -> str:
-    """Text that cannot open or close a tag of a template: `<` before a letter, `/` or `!` gets a space behind it."""
+    """Text that cannot open or close a tag of a template: `<` before a letter, `/` or `!` gets a space."""
     return _TAG.sub("< ", text)
 
 
@@ -64,7 +64,7 @@ def item_prompt(
 
 
 def filled(template: str, fields: Mapping[str, str]) -> str:
-    """The template with every {name} replaced; braces in the texts put in are no fields (unlike str.format)."""
+    """The template with every {name} replaced; braces in what is put in are no fields (unlike str.format)."""
     return _FIELD.sub(lambda match: fields.get(match.group(1), match.group(0)), template)
 
 

@@ -24,7 +24,7 @@ def json_schema(
     Args:
         schema: the schema; None: each row's `meta["schema"]`, or the reference itself.
         where: where the JSON stands in the completion, see `markup.finder`.
-        strict: that text must be the JSON and nothing else; else it is looked for in fences and in running text.
+        strict: that text must be JSON and nothing else; else it is looked for in fences and running text.
         parse_weight: share of the reward for any JSON at all.
         on_error: what a row without schema, or with a broken one, is worth.
 
@@ -68,7 +68,7 @@ def _validator(text: str) -> Any:
     import json
 
     try:
-        import jsonschema
+        import jsonschema  # type: ignore[import-untyped, unused-ignore]
         from referencing import Registry
     except ImportError as error:
         raise RecipeError("verify.json_schema needs jsonschema: pip install 'guerdon[text]'") from error

@@ -79,7 +79,9 @@ def second_opinion(rollouts: Rollouts, first: SampleReward, second: SampleReward
 def with_second(first: Sequence[Verdict], second: Sequence[Verdict]) -> list[Verdict]:
     """The first verdicts with the second grader's value and cause in their details."""
     return [
-        replace(x, detail={**x.detail, "second": _value(y), "second_cause": y.cause, "differs": differs(x, y)})
+        replace(
+            x, detail={**x.detail, "second": _value(y), "second_cause": y.cause, "differs": differs(x, y)}
+        )
         for x, y in zip(first, second, strict=True)
     ]
 

@@ -5,6 +5,7 @@ Needs the extra `sql`. Meant to run in the process of `sql_worker`.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import threading
@@ -82,10 +83,8 @@ def run(connection: Any, query: str, limits: Limits) -> Table:
 
 
 def _leave(connection: Any, duckdb: Any) -> None:
-    try:
+    with contextlib.suppress(duckdb.Error):  # there is none where it failed before it began
         connection.execute("ROLLBACK")
-    except duckdb.Error:
-        pass  # no transaction was begun
 
 
 def _kind(duckdb: Any, error: Exception) -> str:

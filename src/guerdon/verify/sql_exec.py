@@ -1,4 +1,4 @@
-"""Running untrusted queries: in worker processes that are killed and replaced when a query outlasts its limit.
+"""Running untrusted queries in worker processes, killed and replaced when a query outlasts its limit.
 
 Two deadlines hold: the engine's own (progress handler, interrupt), which keeps the worker alive, and the
 process's, for what the engine cannot interrupt. Workers are shared by all callers of this process.
@@ -105,6 +105,12 @@ class _Worker:
             got += len(part)
         return b"".join(parts)
 
+    def runs(self) -> bool:
+        """False where the process has ended by itself (killed for memory by the system, say)."""
+        if self._process.poll() is not None:
+            self.close()
+        return self.alive
+
     def close(self) -> None:
         """Kill the process and wait until it is gone."""
         self.alive = False
@@ -128,6 +134,7 @@ class _Pool:
         with self._lock:
             if self._owner != os.getpid():  # after a fork the pipes belong to the parent
                 self._idle, self._owner = [], os.getpid()
+            self._idle = [worker for worker in self._idle if worker.runs()]
             for i, worker in enumerate(self._idle):
                 if worker.memory_mb == memory_mb:
                     return self._idle.pop(i)

@@ -73,7 +73,7 @@ def schema_items(query: str, dialect: str | None = None) -> frozenset[str] | Non
 
 
 def word_items(query: str) -> frozenset[str]:
-    """Lower-case words and numbers of a query, keywords included or not as they come: split on non-word characters."""
+    """Lower-case words and numbers of a query, keywords among them: split on non-word characters."""
     return frozenset(_WORD.findall(query.lower()))
 
 

@@ -48,7 +48,7 @@ class Runner:
             raise RecipeError(f"SQL engine must be one of {', '.join(_SUFFIXES)}, got {self.engine!r}")
 
     def database_of(self, row: Row) -> Database:
-        """The database of a row: `db` / `db_path` (a file), `db_id` (in root), `setup` (a script), or the default.
+        """Where a row's queries run: `setup` (script), `db` or `db_path` (file), `db_id` (in root), default.
 
         Raises:
             Unscorable: none is named, or the file does not exist.

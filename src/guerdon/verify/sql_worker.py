@@ -10,13 +10,14 @@ pickle of built-in types; reading refuses anything else.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import io
 import os
 import pickle
+import select
 import signal
 import struct
 import sys
+import threading
 from collections import OrderedDict
 from typing import Any, BinaryIO
 
@@ -125,10 +126,21 @@ def limit_memory(megabytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def die_with_parent() -> None:
-    """Ask the kernel (Linux) to kill this process when its parent ends, also in the middle of a query."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+def end_with_parent(stream: BinaryIO) -> None:
+    """Watch, in a thread, for the end of the process that started this one; end at once then, also in a query.
+
+    Not by the kernel's parent-death signal: that one fires when the *thread* that started the worker ends.
+    """
+    parent = os.getppid()
+    watched = select.poll()
+    watched.register(stream.fileno(), 0)
+
+    def watch() -> None:
+        while not watched.poll(500) and os.getppid() == parent:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def rebuilt(frame: tuple[Any, ...]) -> Table:
@@ -144,5 +156,5 @@ def rebuilt(frame: tuple[Any, ...]) -> Table:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which closes our input
-    die_with_parent()
+    end_with_parent(sys.stdin.buffer)
     serve(sys.stdin.buffer, sys.stdout.buffer)

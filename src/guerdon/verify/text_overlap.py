@@ -31,7 +31,7 @@ def bleu(order: int = 4, where: str = "text", on_error: str | float = "nan") -> 
 
 
 def chrf(order: int = 6, beta: float = 2.0, where: str = "text", on_error: str | float = "nan") -> Composite:
-    """Character n-gram F_beta in [0, 1] against the reference text (or the best of several), see `text_chrf`."""
+    """Character n-gram F_beta in [0, 1] against the reference text (the best of several), see `text_chrf`."""
     return _overlap("chrf", partial(chrf_score, order=order, beta=beta), f"{order}-{beta}", where, on_error)
 
 
@@ -55,7 +55,7 @@ def rouge(
 def edit(
     unit: str = "character", indel: bool = False, where: str = "text", on_error: str | float = "nan"
 ) -> Composite:
-    """Edit similarity in [0, 1] to the reference text (or the best of several), see `sequences.edit_similarity`.
+    """Edit similarity in [0, 1] to the reference text (the best of several), see `sequences`.
 
     Args:
         unit: "character" or "word".

@@ -65,7 +65,7 @@ class Matching:
 
 
 def to_call(value: Any) -> Call:
-    """A call from a mapping {name, parameters | arguments}, also {function: {...}} with arguments as JSON text.
+    """A call from {name, parameters | arguments}, also {function: {..}} and arguments as JSON text.
 
     Raises:
         NotACall: no name, or parameters that are no mapping.
@@ -88,7 +88,7 @@ def to_call(value: Any) -> Call:
 
 
 def calls_in(text: str) -> list[Call]:
-    """All calls of a text: JSON objects or lists of them in `<tool_call>` blocks, one per line or one per block.
+    """All calls of a text: JSON objects, or lists of them, in `<tool_call>` blocks, one a line or a block.
 
     Raises:
         NotACall: a block that holds something else.
@@ -131,9 +131,9 @@ def tool_calls(
         on_error: what a row without reference, or with a broken one, is worth.
 
     The reference is a list of calls {name, parameters | arguments}, a mapping with such a list under
-    "calls" or "tool_calls", or a text with `<tool_call>` blocks. Predicted calls are read from the messages' `tool_calls`
-    where there are any, else from `<tool_call>` blocks, else from JSON in the text. Calls that cannot be
-    read score 0; where no call is expected, saying none scores 1 and any call scores 0.
+    "calls" or "tool_calls", or a text with `<tool_call>` blocks. Predicted calls are read from the messages'
+    `tool_calls` where there are any, else from `<tool_call>` blocks, else from JSON in the text. Calls that
+    cannot be read score 0; where no call is expected, saying none scores 1 and any call scores 0.
     """
     if metric not in ("score", "exact"):
         raise RecipeError(f"verify.tool_calls.metric must be score or exact, got {metric!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -167,9 +168,8 @@ def test_bundle_ids_do_not_depend_on_how_content_was_written():
 
 def protocol(*steps: tuple[str, list[str], list[str]], orc: bool = True) -> str:
     def line(k: int, step: tuple[str, list[str], list[str]]) -> str:
-        return f'Step {k}: {{"action": "{step[0]}", "objects": {list(step[1])}, "parameters": {list(step[2])}}}'.replace(
-            "'", '"'
-        )
+        named = dict(zip(("action", "objects", "parameters"), step, strict=True))
+        return f"Step {k}: {json.dumps(named, ensure_ascii=False)}"
 
     key = "\n".join(line(k, step) for k, step in enumerate(steps, 1))
     spoken = "\n".join(f"Step {k}: {s[0]} {' '.join(s[1])} {' '.join(s[2])}" for k, s in enumerate(steps, 1))

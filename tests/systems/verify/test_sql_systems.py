@@ -117,9 +117,7 @@ def test_format_is_the_share_of_tags():
 
 
 def test_hostile_queries_change_nothing_and_are_wrong():
-    total, parts = scored(
-        reasoning_sql(seconds=1), "DELETE FROM t", "ATTACH 'x.db' AS x", "DROP TABLE t", GOLD
-    )
+    _, parts = scored(reasoning_sql(seconds=1), "DELETE FROM t", "ATTACH 'x.db' AS x", "DROP TABLE t", GOLD)
     assert parts["execution"] == [0, 0, 0, 1] and parts["syntax"] == [0, 0, 0, 1]
 
 
@@ -137,7 +135,8 @@ def test_bad_parameters_are_refused():
 # -- PaVeRL-SQL ---------------------------------------------------------------------------------------
 
 WIDE = (
-    "CREATE TABLE g(a TEXT, b INT, c INT, d INT); INSERT INTO g VALUES ('p',1,10,5),('q',2,20,6),('r',3,30,7);"
+    "CREATE TABLE g(a TEXT, b INT, c INT, d INT);"
+    "INSERT INTO g VALUES ('p',1,10,5),('q',2,20,6),('r',3,30,7);"
     "CREATE TABLE big(k TEXT, v INT);"
     + "".join(f"INSERT INTO big VALUES ('k{i}', {i * 7});" for i in range(10))
 )

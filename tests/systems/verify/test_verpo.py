@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from guerdon.credit import Credit, Level, Mean, by
 from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
+from guerdon.scoring import SampleReward, Verdict, missing
 from guerdon.systems.verify.verpo import verpo
 from guerdon.verify.unit_test_weights import crowding, density_weights, pass_rates
 
@@ -97,3 +100,25 @@ def test_tests_that_all_or_none_pass_do_not_tell_attempts_apart():
     alone = verpo(sigma=1e-9)(single([[1], [0]])).values
     assert total[0] > total[1] and alone[0] > alone[1]
     assert np.allclose(verpo()(single([[1, 0], [1, 0]])).values, 0)
+
+
+class Ran(SampleReward):
+    """Stands for a reward that runs programs: the completion says which tests pass."""
+
+    name = "ran"
+
+    def score(self, row):
+        if row.completion == "lost":
+            return missing("its worker was lost")
+        tests = [SimpleNamespace(passed=mark == "+") for mark in row.completion]
+        return Verdict(float(all(t.passed for t in tests)), None, {"tests": tests})
+
+
+def test_tests_may_be_run_by_a_reward():
+    rollouts = Rollouts(completion=["+++-", "++--", "++++", "lost", ""], group=[0] * 5)
+    total = verpo(gamma=1.0, tests=Ran())(rollouts)
+    by_hand = verpo(gamma=1.0)(single([*P, None, [0, 0, 0, 0]]))
+    np.testing.assert_allclose(total.values, by_hand.values)
+    assert total.causes[3] == "its worker was lost" and not np.isnan(total.values[4])
+    nothing = verpo(tests=Ran())(Rollouts(completion=["", ""], group=[0, 0]))
+    assert np.isnan(nothing.values).all() and nothing.causes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from guerdon.data.kernels.arrays import NO_FLOATS, counted, flat, spans
-from guerdon.data.kernels.compile import kernel, launch, prange
+from guerdon.data.kernels.compile import kernel, launch, parallel_kernel, prange
 
 
 def segment_scan(
@@ -81,7 +81,7 @@ def segment_gae(
     return out
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def _scan(values, offsets, decay, reverse, mask, out):
     for s in prange(len(offsets) - 1):
         start, end = offsets[s], offsets[s + 1]
@@ -127,7 +127,7 @@ def _scan_some(values, decay, reverse, mask, out):
             out[i] = 0.0
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def _gae(rewards, values, offsets, gamma, lam, mask, bootstrap, out):
     for s in prange(len(offsets) - 1):
         start, end = offsets[s], offsets[s + 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from guerdon.data.kernels.arrays import counted, flat, spans
-from guerdon.data.kernels.compile import kernel, launch, prange
+from guerdon.data.kernels.compile import kernel, launch, parallel_kernel, prange
 from guerdon.errors import DataError
 
 HOW_REDUCE = ("sum", "mean", "min", "max", "last", "first", "prod")
@@ -102,7 +102,7 @@ def _code(how: str, valid: tuple[str, ...]) -> int:
     return valid.index(how)
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def _reduce(values, offsets, code, skip_missing, out):
     for s in prange(len(offsets) - 1):
         start, end = offsets[s], offsets[s + 1]
@@ -144,7 +144,7 @@ def _end(values, start, end, last, skip_missing):
     return np.nan
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def _spread(values, offsets, code, out):
     for s in prange(len(offsets) - 1):
         start, end = offsets[s], offsets[s + 1]
@@ -160,7 +160,7 @@ def _spread(values, offsets, code, out):
             out[start] = x
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def _add(total, values, offsets, weight, first):
     for s in prange(len(offsets) - 1):
         x = weight * values[s]
@@ -172,7 +172,7 @@ def _add(total, values, offsets, weight, first):
                 total[i] = x if np.isnan(total[i]) else total[i] + x
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def _settle(values, mask):
     if len(mask) > 0:
         for i in prange(len(values)):

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from guerdon.data.kernels.arrays import counted, flat
-from guerdon.data.kernels.compile import kernel, launch, prange
+from guerdon.data.kernels.compile import kernel, launch, parallel_kernel, prange
 from guerdon.errors import DataError
 
 _BLOCK = 1 << 12
@@ -109,7 +109,7 @@ def _keep(values, mask, kept):
     return n
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def _block_moments(values, mask, size, out):
     for b in prange(len(out)):
         block, counts = values[b * size : (b + 1) * size], mask[b * size : (b + 1) * size]
@@ -123,7 +123,7 @@ def _block_moments(values, mask, size, out):
         out[b, 0], out[b, 1], out[b, 2] = n, mean, squares
 
 
-@kernel(parallel=True)
+@parallel_kernel
 def _affine(values, mask, mean, scale, missing):
     if len(mask) > 0:
         for i in prange(len(values)):

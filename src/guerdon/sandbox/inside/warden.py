@@ -85,7 +85,7 @@ class Warden:
             replace = order["kind"] == "tests" and not self._judge_is_ready(finished)
             wall = time.monotonic() - started
             wire.close_all(outputs)
-            report = {"reason": reason, "status": status, "wall": wall, "cpu": used.ru_utime + used.ru_stime}
+            report = {"reason": reason, "status": status, "wall": wall, "cpu": used.ru_utime + used.ru_stime, "minflt": used.ru_minflt}
             self._answer({**report, "memory": used.ru_maxrss * 1024}, replace)
 
     def _answer(self, report: dict[str, Any], replace: bool) -> None:

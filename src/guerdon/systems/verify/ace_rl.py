@@ -50,7 +50,7 @@ def ace_rl(
         template: of the judge's prompt.
         on_error: what a row without constraints, judgement or target is worth.
 
-    Reference: Chen et al., arXiv 2509.04903 (constraints, verifier and a length reward; the formulas are ours).
+    Reference: Chen et al., arXiv 2509.04903 (constraints, verifier, a length reward; the formulas are ours).
     """
     if (
         not 0.0 <= w <= 1.0
@@ -60,7 +60,8 @@ def ace_rl(
         or span <= 0
     ):
         raise RecipeError(
-            "ace-rl: w lies in [0, 1], unit is words or characters, scale ternary or boolean, tolerance at least 0, "
+            "ace-rl: w lies in [0, 1], unit is words or characters, scale ternary or boolean, "
+            "tolerance at least 0, "
             f"span above 0; got {w!r}, {unit!r}, {scale!r}, {tolerance!r}, {span!r}"
         )
     score = partial(

@@ -1,4 +1,4 @@
-"""ACRE: a second answer from the same reasoning under shuffled options; the reward asks for both to be right."""
+"""ACRE: a second answer from the same reasoning under shuffled options; both are asked to be right."""
 
 from __future__ import annotations
 

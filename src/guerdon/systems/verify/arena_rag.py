@@ -28,7 +28,7 @@ _PARTS = ("format", "accuracy", "relevance", "bonus")
     kind="reward",
 )
 def arena_rag(bonus: float = 10.0, evidence: str = "tiers", on_error: str | float = "nan") -> Composite:
-    """R_i = format_i + accuracy_i + relevance_i + bonus_i, one value per rollout: up to 2.5 in part, 13 in full.
+    """R_i = format_i + accuracy_i + relevance_i + bonus_i, one value per rollout: 2.5 in part, 13 in full.
 
     format: the text begins with `<relevance>..</relevance> <analysis>..</analysis> <answer>..</answer>`, no
     "<" inside, the last tag at the end of a line. accuracy: exact match of the first answer block (style
@@ -43,8 +43,9 @@ def arena_rag(bonus: float = 10.0, evidence: str = "tiers", on_error: str | floa
         evidence: "tiers" as above, or "f1" of the id sets, which naming every passage does not farm.
         on_error: what a row without answers is worth.
 
-    Reference: Ren et al., arXiv 2505.13258; src/evaluate.py and rewards.py of ren258/ARENA. There gold ids must
-    come sorted, and no gold ids are matched by an empty list; here they are sets, and no ids mean no reward.
+    Reference: Ren et al., arXiv 2505.13258; src/evaluate.py and rewards.py of ren258/ARENA. There gold ids
+    must come sorted, and an empty list matches no gold ids; here they are sets, and no ids mean no
+    reward.
     """
     if evidence not in ("tiers", "f1"):
         raise RecipeError(f"arena-rag: evidence must be tiers or f1, got {evidence!r}")

@@ -30,7 +30,7 @@ REASON = """Two responses to one prompt. Response {better} was preferred. Explai
 {b}
 </response_b>"""
 EXTRACT = "List the objective, rule-like statements that this reasoning relies on, one per line.\n\n{chain}"
-MERGE = "Merge duplicates and near-duplicates of these rules. Answer with the merged rules, one per line.\n\n{rules}"
+MERGE = "Merge duplicates of these rules. Answer with the merged rules, one per line.\n\n{rules}"
 _MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 
 

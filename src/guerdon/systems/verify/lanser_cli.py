@@ -1,4 +1,4 @@
-"""Lanser-CLI: a step reward from a language server's facts: fewer diagnostics, safe edits, clear addressing."""
+"""Lanser-CLI: a step reward from facts of a language server: diagnostics, safe edits, clear addressing."""
 
 from __future__ import annotations
 
@@ -46,8 +46,9 @@ def lanser_cli(a: float = 0.5, b: float = 0.4, g: float = 0.1, form: str = "pape
 
     Parts: diagnostics, safety, ambiguity; they sum to r.
 
-    Reference: Zhang, arXiv 2510.22907 (docs/Lanser-CLI.pdf of yifanzhang-pro/lanser-cli). The released bundles hold
-    no process reward. Deleting code and silencing the analyser lower D: see `diagnostics.suppressions`.
+    Reference: Zhang, arXiv 2510.22907 (docs/Lanser-CLI.pdf of yifanzhang-pro/lanser-cli). The released
+    bundles hold no process reward. Deleting code and silencing the analyser lower D: see
+    `diagnostics.suppressions`.
     """
     if form not in ("paper", "potential"):
         raise RecipeError(f"lanser-cli: form must be paper or potential, got {form!r}")

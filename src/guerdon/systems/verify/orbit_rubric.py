@@ -1,4 +1,4 @@
-"""ORBIT: signed points of a per-case rubric, judged criterion by criterion; filters and a criterion curriculum."""
+"""ORBIT: signed points of a per-case rubric, judged criterion by criterion."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def orbit_rubric(
     failure = failure or {"paper": "missing", "release": "unmet"}.get(variant, "")
     if variant not in ("paper", "release") or policy not in _POLICIES or failure not in ("missing", "unmet"):
         raise RecipeError(
-            f"orbit-rubric: variant is paper or release, policy one of {', '.join(_POLICIES)}, failure missing or "
-            f"unmet, got {variant!r}, {policy!r}, {failure!r}"
+            f"orbit-rubric: variant is paper or release, policy one of {', '.join(_POLICIES)}, failure "
+            f"missing or unmet, got {variant!r}, {policy!r}, {failure!r}"
         )
     score = partial(_score, judge=judge, policy=policy, failure=failure, template=template)
     weights = {"score": 1.0, "raw": 0.0, "positive": 0.0, "negative": 0.0}

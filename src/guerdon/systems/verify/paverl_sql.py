@@ -1,4 +1,4 @@
-"""PaVeRL-SQL: reward by the share of gold cells a query's table covers; and choosing among queries by self-scores."""
+"""PaVeRL-SQL: reward by the share of gold cells a query covers; choosing among queries by self-scores."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def paverl_sql(
         min_length: of the query.
         on_error: what a row without reference or database, or whose reference fails, is worth.
 
-    Reference: PaVeRL-SQL, arXiv 2509.07159; accuracy_reward.py of PaVeRL-SQL/PaVeRL-SQL. Differences from that
-    file: a single float column with superfluous rows is filtered like any other, a single gold column cannot
-    match several predicted ones (there the share may exceed 1), and a gold that fails is missing, not 0.
+    Reference: PaVeRL-SQL, arXiv 2509.07159; accuracy_reward.py of PaVeRL-SQL/PaVeRL-SQL. Differences from
+    that file: a single float column with superfluous rows is filtered like any other, a single gold column
+    cannot match several predicted ones (there the share may exceed 1), and a gold that fails is missing.
     """
     if match not in ("columns", "rows"):
         raise RecipeError(f"paverl-sql: match must be columns or rows, got {match!r}")

@@ -1,4 +1,4 @@
-"""R1-T1: a small reward for the format and, behind that gate, a translation metric rounded to two decimals."""
+"""R1-T1: a small reward for the format and, behind that gate, a rounded translation metric."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def r1_t1(
 ) -> Composite:
     """R_i = .2 format_i + quality_i, one value per rollout.
 
-    format: 1 where `<think>`, `</think>`, `<answer>`, `</answer>` each occur exactly once and in this order; a
-    prompt that ends with `<think>` lends its tag. quality: max(0, round(metric(src, mt, ref), 2)) where the
+    format: 1 where `<think>`, `</think>`, `<answer>`, `</answer>` each occur exactly once and in this order;
+    a prompt that ends with `<think>` lends its tag. quality: max(0, round(metric(src, mt, ref), 2)) where the
     format holds and the answer is not empty, else 0. The metric is not bounded by 1.
 
     The reference is the translation (or `target_text`); the source is `source_text`, else the prompt. A
@@ -58,8 +58,8 @@ def r1_t1(
         refuse_copies: a translation equal to its source has quality 0.
         on_error: what a row without reference, or that the metric failed on, is worth.
 
-    Reference: He et al., arXiv 2502.19735; verl/utils/reward_score/translate.py of superboom/R1-T1, which asks
-    a dead scorer again forever; here that is a missing value.
+    Reference: He et al., arXiv 2502.19735; verl/utils/reward_score/translate.py of superboom/R1-T1, which
+    asks a dead scorer again forever; here that is a missing value.
     """
     score = partial(
         _score, metric=metric or chrf_metric, digits=digits, guard=guard, copies=not refuse_copies

@@ -1,4 +1,4 @@
-"""Shop-R1: next shopping action as JSON; format, self-certainty of the rationale, and a typed action reward."""
+"""Shop-R1: the next shopping action as JSON: format, self-certainty of the rationale, typed action reward."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def shop_r1(
 
     Parts: format, action, certainty.
 
-    Reference: Zhang et al., arXiv 2507.17842v1, Table 1 and equation 3. The sum of the three, and presence for
-    the .2 and .1, are our reading.
+    Reference: Zhang et al., arXiv 2507.17842v1, Table 1 and equation 3. The sum of the three, and presence
+    for the .2 and .1, are our reading.
     """
     if not 0.0 <= threshold <= 1.0:
         raise RecipeError(f"shop-r1: threshold must lie in [0, 1], got {threshold!r}")
@@ -132,7 +132,7 @@ def action_value(
 def self_certainty(
     rollouts: Rollouts, vocabulary: int, per_vocabulary: bool = True, token_mask: np.ndarray | None = None
 ) -> Signal:
-    """s_i = mean over tokens of KL(p || U) = log|V| - H, divided by |V| as equation 3 is printed; per rollout.
+    """s_i = mean over tokens of KL(p || U) = log|V| - H, over |V| as equation 3 is printed; per rollout.
 
     Args:
         rollouts: with the column `entropy` (nats).

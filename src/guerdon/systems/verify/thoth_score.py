@@ -47,7 +47,7 @@ def thoth_score(
     decay: float = 1.5,
     on_error: str | float = "nan",
 ) -> Composite:
-    """R_i = format_i consistency_i (step_i + order_i + content_i / 1.5) / 3, one value per rollout, in [0, 1].
+    """R_i = format_i consistency_i (step_i + order_i + content_i / 1.5) / 3, one value per rollout, <= 1.
 
     format: the tags think, key, orc, note once each, in order; every key line is "Step k: {JSON object}".
     consistency: every key step's words (action, objects, parameters) occur in the same-numbered orc step to
@@ -66,14 +66,14 @@ def thoth_score(
         order: "lcs" or "strict" (1 where the actions are the same sequence).
         align: "greedy" as in the evaluator, where one superfluous action in front uses up all gold steps; or
             "lcs", which skips it.
-        divide_by: content by "gold" steps (ours: one perfect step is not enough) or aligned "pairs" (evaluator).
+        divide_by: content by "gold" steps (ours: one perfect step is not enough) or "pairs" (evaluator).
         coverage: of the consistency gate; 0 turns it off. The published threshold is not known to us.
         decay: exponent of m_x.
         on_error: what a row without a reference protocol is worth.
 
-    Reference: Sun et al., arXiv 2510.15600; eval/eval_batch.py of manglu097/Thoth (components). The reward file
-    is not released: gates, `decay` scale and equal weights are ours. Kendall's tau over this alignment is
-    constant and left out.
+    Reference: Sun et al., arXiv 2510.15600; eval/eval_batch.py of manglu097/Thoth (components). The reward
+    file is not released: gates, `decay` scale and equal weights are ours. Kendall's tau over this alignment
+    is constant and left out.
     """
     if (
         scale not in ("decay", "equal")
@@ -163,7 +163,7 @@ def step_content(said: Step, gold: Step, distance: int, total: int, decay: float
 
 
 def covered(steps: Sequence[Step], orc: str) -> float:
-    """Least share, over the key steps, of a step's words that the same-numbered orc step has; 0 without steps."""
+    """Least share of a key step's words that the same-numbered orc step has; 0 without steps."""
     texts = {
         int(m.group(1)[:9]): m.group(2) for m in map(_STEP.fullmatch, map(str.strip, orc.splitlines())) if m
     }

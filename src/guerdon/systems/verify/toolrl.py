@@ -53,8 +53,8 @@ def toolrl(
         length_weight: w; the released reward has it off.
         on_error: what a row without a reference text, or with broken calls in it, is worth.
 
-    Reference: Qian et al., arXiv 2504.13958; verl/utils/reward_score/rlla.py of qiancheng0/ToolRL. Equal lists
-    of calls give c there before any scoring; the general path does as well, so there is no such shortcut here.
+    Reference: Qian et al., arXiv 2504.13958; verl/utils/reward_score/rlla.py of qiancheng0/ToolRL. Equal
+    lists of calls give c there before any scoring; the general path gives c as well.
     """
     if pairing not in ("greedy", "best") or values not in ("python", "json"):
         raise RecipeError(

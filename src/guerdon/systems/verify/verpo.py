@@ -11,9 +11,10 @@ from guerdon.context import Context
 from guerdon.data import kernels
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
+from guerdon.scoring import SampleReward
 from guerdon.systems.catalogue import system
 from guerdon.verify.composite import Explained
-from guerdon.verify.unit_test_weights import density_weights, pass_rates
+from guerdon.verify.unit_test_weights import density_weights, pass_rates, with_test_results
 
 
 @system(
@@ -24,7 +25,12 @@ from guerdon.verify.unit_test_weights import density_weights, pass_rates
     kind="reward",
 )
 def verpo(
-    alpha: float = 2.0, sigma: float = 0.1, delta: float = 1e-6, beta: float = 1.0, gamma: float = 0.95
+    alpha: float = 2.0,
+    sigma: float = 0.1,
+    delta: float = 1e-6,
+    beta: float = 1.0,
+    gamma: float = 0.95,
+    tests: SampleReward | None = None,
 ) -> Explained:
     """A(i,t) = A_traj(i) + beta A_turn(i,t), one value per turn (per rollout without turns). A group reward.
 
@@ -39,10 +45,13 @@ def verpo(
     a baseline (`levels` with baseline "none"), or the parts `turn` and `trajectory` to one with means.
 
     `meta["passed"]` holds 0/1 per test; with several turns one such list per turn. The tests of a group must
-    be the same. Rollouts without it are missing and take no part in their group's statistics.
+    be the same. Rollouts without it, where `tests` cannot tell either, are missing and take no part in their
+    group's statistics.
 
     Args:
         alpha, sigma, delta, beta, gamma: as above; the paper's values are not known to us, these are ours.
+        tests: a reward that runs the tests of single-turn rollouts and lists them in its verdicts' detail,
+            `verify.code(stop=False)`. A completion without code passes none.
 
     Parts: turn, turn_advantage (per turn), trajectory, trajectory_advantage (per rollout).
 
@@ -50,15 +59,15 @@ def verpo(
     """
     weigh = partial(density_weights, alpha=alpha, sigma=sigma, delta=delta)
     version = f"1-{alpha}-{sigma}-{delta}-{beta}-{gamma}"
-    return Explained("verpo", partial(_explain, weigh=weigh, beta=beta, gamma=gamma), version)
+    return Explained("verpo", partial(_explain, weigh=weigh, beta=beta, gamma=gamma, tests=tests), version)
 
 
 def _explain(
-    rollouts: Rollouts, ctx: Context | None, weigh: Any, beta: float, gamma: float
+    rollouts: Rollouts, ctx: Context | None, weigh: Any, beta: float, gamma: float, tests: SampleReward | None
 ) -> tuple[Signal, dict[str, Signal]]:
     level = "turn" if "turn" in rollouts.levels else "rollout"
     offsets = rollouts.offsets(level)
-    tables, causes = _passed(rollouts, offsets)
+    tables, causes = _passed(rollouts if tests is None else with_test_results(rollouts, tests), offsets)
     labels, n_groups = rollouts.groups()
     turn, trajectory = np.full(int(offsets[-1]), np.nan), np.full(len(rollouts), np.nan)
     for group in range(n_groups):
@@ -93,10 +102,13 @@ def _passed(rollouts: Rollouts, offsets: np.ndarray) -> tuple[dict[int, np.ndarr
     causes: dict[int, str] = {}
     metas = rollouts.meta or [{}] * len(rollouts)
     for i, meta in enumerate(metas):
+        passed = (meta or {}).get("passed")
         try:
-            table = np.atleast_2d(np.asarray((meta or {})["passed"], np.float64))
-        except (KeyError, TypeError, ValueError):
-            causes[i] = "no pass matrix: expected meta['passed'], 0/1 per test (per turn)"
+            table = np.atleast_2d(np.asarray(passed, np.float64))
+        except (TypeError, ValueError):
+            table = np.full((1, 1), np.nan)
+        if passed is None or isinstance(passed, str):
+            causes[i] = passed or "no pass matrix: expected meta['passed'], 0/1 per test (per turn)"
             continue
         turns = int(offsets[i + 1] - offsets[i])
         if table.ndim != 2 or not table.size or len(table) != turns or not np.isin(table, (0.0, 1.0)).all():

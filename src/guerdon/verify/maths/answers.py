@@ -11,13 +11,17 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 from guerdon.verify.maths.chars import to_ascii
+from guerdon.verify.maths.cleaning import clean
 from guerdon.verify.maths.exact import Node, Undefined, facts
 from guerdon.verify.maths.guard import MAX_CHARS, MAX_DIGITS, MAX_REMEMBERED, MAX_TEXT, TooLarge, begin
-from guerdon.verify.maths.lexer import Foreign, Number, Unreadable, closing_brace
-from guerdon.verify.maths.meaning import Meaning, meaning
+from guerdon.verify.maths.kinds import Meaning
+from guerdon.verify.maths.lexer import Foreign, Unreadable
+from guerdon.verify.maths.meaning import meaning
 from guerdon.verify.maths.parser import parse
+from guerdon.verify.maths.rounding import Rounded, rounded_number
 from guerdon.verify.maths.units import Unit
 from guerdon.verify.maths.words import (
     SYNONYMS,
@@ -41,7 +45,7 @@ class Answer:
         plain: the text as text (case and white space gone).
         meaning: what it says, where kind is "maths".
         unit: the unit set aside.
-        rounded: the written decimal of an answer marked as rounded, and whether digits were cut off.
+        rounded: the written decimal, where the answer is marked as rounded.
         cause: why there is no meaning.
         letter, letters: the choice letter(s), where it can be read so.
         clock: (minutes, seconds, half of the day) where it can be read as a time.
@@ -54,8 +58,7 @@ class Answer:
     plain: str
     meaning: Meaning | None = None
     unit: Unit | None = None
-    rounded: tuple[Number, bool] | None = None
-    negative: bool = False
+    rounded: Rounded | None = None
     cause: str = ""
     letter: str | None = None
     letters: frozenset[str] | None = None
@@ -64,33 +67,28 @@ class Answer:
     letter_unit: str = ""
 
 
-_WRAPPED = re.compile(
-    r"^(?:\\(?:boxed|fbox|text(?:bf|it|rm|sf|normal|tt)?|math(?:rm|bf|it|sf|tt)|mbox|hbox|boldsymbol|bm|emph|"
-    r"displaystyle|operatorname|ensuremath)\*?\s*\{)"
-)
-_LEAD = re.compile(
-    r"^(?:\s|\\[,;:! ]|\\displaystyle(?![A-Za-z])|\\quad(?![A-Za-z])|=(?!=)|"
-    r"(?:(?:the|final|correct)\s+)*(?:answer|ans|result)(?:\s+is)?\s*[:=]|(?:the\s+)?(?:final\s+)?answer\s+is\s|&)+",
-    re.IGNORECASE,
-)
-_APPROX = re.compile(
-    r"^(?:\\(?:approx|simeq|thickapprox|sim|doteq)(?![A-Za-z])|~|(?:approximately|approx\.?|about|roughly|around)\s)\s*",
-    re.IGNORECASE,
-)
-_APPROX_TAIL = re.compile(r"\s*\(?\s*(?:\\text\s*\{)?\s*\(?(?:approx\.?|approximately|rounded)\)?\s*\}?\s*\)?$", re.IGNORECASE)
 _BASED = re.compile(
     r"^\(?\s*(-?[0-9A-Fa-f]*[0-9][0-9A-Fa-f]*|-?[A-Fa-f]{2,})\s*\)?(?:\s*_\s*\{?\s*\(?\s*(?:base)?\s*|\s+\(?(?:in\s+)?base[\s-]*)"
     r"(\d{1,2}|hex|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\)?\s*\}?$"
 )
 _PREFIXED = re.compile(r"0(?:x([0-9A-Fa-f]+)|b([01]+))")
-_BASES = {"hex": 16} | dict(zip("two three four five six seven eight nine ten twelve sixteen".split(), [*range(2, 11), 12, 16], strict=True))
-_CLOCK = re.compile(r"^(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(?:([ap])\.?\s?m\.?)?(?:\s*o'?clock)?$", re.IGNORECASE)
+_BASES = {"hex": 16} | dict(
+    zip(
+        ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve", "sixteen"],
+        [*range(2, 11), 12, 16],
+        strict=True,
+    )
+)
+_CLOCK = re.compile(
+    r"^(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?\s*(?:([ap])\.?\s?m\.?)?(?:\s*o'?clock)?$", re.IGNORECASE
+)
 _TEXT_COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|math(?:rm|bf|it)|mbox)\s*\{([^{}]*)\}")
 _LONG_INTEGER = re.compile(r"[+-]?\d+")
 _LONG_DECIMAL = re.compile(r"[+-]?\d{0,300}\.\d+")
 _TIMES = re.compile(r"(?<=\d)(?<!\b0)\s*[xX]\s*(?=\d)")
 _UNION = re.compile(r"(?<=[)\]}])\s*U\s*(?=[(\[]|\\[{l])")
 _QUAD = re.compile(r"[\s,;]*\\q?quad(?:\s|\\q?quad)*")
+_TAIL = re.compile(r"(?<![<>!])=([^=<>]+)$")
 _MINUS = re.compile(r"^(?:negative|minus)\s+(?=[\d\\$.])")
 _REMARK = re.compile(
     r"(?<=[\d}\])%])\s*(?:\s|\\text\s*\{\s*)\((?:\\text\s*\{)?\s*[A-Za-z]{3}[A-Za-z\s,-]{0,40}\}?\)\s*\}?$"
@@ -99,7 +97,9 @@ _AND_FRACTION = re.compile(r"^(-?\d+)\s+and\s+(\d+/\d+)$")
 _REPEATS_WORD = re.compile(r"^(\d*\.\d+)\s*\(?(?:\\text\s*\{)?\s*\(?(?:repeating|recurring)\)?\}?\)?$")
 _MONEY = re.compile(r"(?<![A-Za-z])USD?\s*(?:\\?\$)?(?=\s*\d)|\\\$|\$(?=\s*[\d.])")
 _CONTENT = re.compile(r"[0-9A-Za-z\u0080-\U0010ffff]|\\[{}]")
-_EMPTY_COMMAND = re.compile(r"\\(?:boxed|fbox|text|mathrm|quad|left|right|displaystyle|dots|ldots)(?![A-Za-z])")
+_EMPTY_COMMAND = re.compile(
+    r"\\(?:boxed|fbox|text|mathrm|quad|left|right|displaystyle|dots|ldots)(?![A-Za-z])"
+)
 
 
 def read(text: str) -> Answer:
@@ -129,59 +129,6 @@ def read_as(text: str, scientific: bool = False, lists: bool = False, letters: b
 _remembered = lru_cache(maxsize=16_384)(read_as)
 
 
-def clean(text: str) -> tuple[str, bool]:
-    """Take off what surrounds an answer: dollars, boxes, fonts, quotes, a final full stop, "Answer:".
-
-    Returns:
-        (what is left, whether it was marked as approximate).
-    """
-    approx = False
-    for _ in range(_MAX_LAYERS):
-        previous = text
-        text = _LEAD.sub("", text.strip())
-        text = _unquoted(text)
-        found = _WRAPPED.match(text)
-        if found:
-            close = closing_brace(text, found.end())
-            if close == len(text) - 1:
-                text = text[found.end() : close]
-                continue
-            if close > 0 and text[close + 1 :].strip() in (".", ",", ";", "!"):
-                text = text[found.end() : close]
-                continue
-        marked = _APPROX.sub("", text)
-        if marked != text:
-            text, approx = marked, True
-        text = _without_end(text)
-        if text == previous:
-            break
-    tail = _APPROX_TAIL.sub("", text[-40:])
-    return (text[:-40] + tail, True) if tail != text[-40:] else (text, approx)
-
-
-_MAX_LAYERS = 12
-_QUOTES = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`"), ('"', '"'), ("*", "*"))
-
-
-def _unquoted(text: str) -> str:
-    for opener, closer in _QUOTES:
-        if len(text) >= len(opener) + len(closer) and text.startswith(opener) and text.endswith(closer):
-            inside = text[len(opener) : len(text) - len(closer)]
-            if opener in inside.replace("\\$", "") or (opener == "$" and text.endswith("\\$")):
-                continue
-            return inside
-    return text
-
-
-def _without_end(text: str) -> str:
-    if text.endswith("...") or text.endswith("\\left."):
-        return text
-    text = text.rstrip(".,; \t\n")
-    while text.endswith("\\") and not text.endswith("\\\\"):  # what is left of a final "\ " or "\,"
-        text = text[:-1].rstrip()
-    return text
-
-
 def canonical_digits(text: str) -> str:
     """A whole number without leading zeros, so that equal numbers are equal strings."""
     digits = text.lstrip("+-").lstrip("0") or "0"
@@ -201,13 +148,9 @@ class _Reader:
         if synonym is not None and len(text) > 1:
             text = synonym
         bare = _TEXT_COMMAND.sub(r"\1", text).replace("$", "").replace("\\ ", " ").strip()
-        found = _BASED.match(bare.replace(",", "")) if len(bare) < 80 else None
-        prefixed = _PREFIXED.fullmatch(bare) if len(bare) < 80 else None
-        if found or prefixed:
-            digits, base = (found[1], found[2]) if found else (prefixed[1] or prefixed[2], "16" if prefixed[1] else "2")  # type: ignore[index]
-            based = _based_value(digits, base)
-            if based is not None:
-                return Answer("based", text, self.plain, based=based)
+        based = _based(bare) if len(bare) < 80 else None
+        if based is not None:
+            return Answer("based", text, self.plain, based=based)
         letter = choice_letter(text)
         if letter is not None:
             text = letter
@@ -227,9 +170,8 @@ class _Reader:
         return self._parsed(text, letter, bare, flags)
 
     def _parsed(self, text: str, letter: str | None, bare: str, flags: dict[str, bool]) -> Answer:
-        letters = choice_letters(self.source)
-        clock = _clock(bare)
-        letter = letter or lettered(self.source)
+        marks: dict[str, Any] = {"letter": letter or lettered(self.source), "clock": _clock(bare)}
+        marks["letters"] = choice_letters(self.source)
         if "quad" in text:
             text = _QUAD.sub(_separator, text)
         begin()
@@ -239,61 +181,36 @@ class _Reader:
             tree = parser.tree
             what = meaning(tree)
         except (Unreadable, Foreign, Undefined) as error:
-            wordy = isinstance(error, Unreadable) or (tree and "name" in facts(tree).kinds)
-            kind, cause = ("text", f"unparsable: {error}") if wordy else ("foreign", f"unsupported: {error}")
-            return Answer(kind, text, self.plain, cause=cause, letter=letter, letters=letters, clock=clock)
+            if isinstance(error, Unreadable) or (tree and "name" in facts(tree).kinds):
+                return Answer("text", text, self.plain, cause=f"unparsable: {error}", **marks)
+            tail = _TAIL.search(text) if "=" in text else None
+            if tail is not None and isinstance(error, Foreign):
+                return self._parsed(tail[1], letter, bare, flags)
+            return Answer("foreign", text, self.plain, cause=f"unsupported: {error}", **marks)
         except (TooLarge, RecursionError) as error:
             cause = str(error) if isinstance(error, TooLarge) else "too large: nested too deep"
             return Answer("large", text, self.plain, cause=cause)
-        rounded, negative = self._rounding(parser)
-        units = set(parser.units)
+        unit = parser.units[0] if len(set(parser.units)) == 1 else None
+        rounded = rounded_number(parser, what, self.approx)
         return Answer(
             "maths",
             text,
             self.plain,
             meaning=what,
-            unit=parser.units[0] if len(units) == 1 else None,
+            unit=unit,
             rounded=rounded,
-            negative=negative,
-            letter=letter,
-            letters=letters,
-            clock=clock,
             letter_unit=parser.letter_units,
+            **marks,
         )
-
-    def _rounding(self, parser: object) -> tuple[tuple[Number, bool] | None, bool]:
-        """The decimal of an answer marked as rounded: `\\approx 3.14` or `3.14...`."""
-        dots: Number | None = parser.dots  # type: ignore[attr-defined]
-        numbers = [token[1] for token in parser.tokens if token[0] == "num"]  # type: ignore[attr-defined]
-        negative = any(token[1] == "-" for token in parser.tokens[:3])  # type: ignore[attr-defined]
-        if dots is not None:
-            return ((dots, True), negative) if len(numbers) == 1 else (None, False)
-        approximate = self.approx or any(token[1] == "approx" for token in parser.tokens)  # type: ignore[attr-defined]
-        if not approximate or not numbers:
-            return None, False
-        if len(numbers) == 1:
-            return (numbers[0], False), negative
-        scaled = _scaled(numbers, parser.tokens)  # type: ignore[attr-defined]
-        return ((scaled, False), negative) if scaled is not None else (None, False)
-
-
-def _scaled(numbers: list[Number], tokens: list[tuple[str, object, bool]]) -> Number | None:
-    """`6.02 \\times 10^{23}` as one written number, precise to its last digit."""
-    if len(numbers) != 3 or numbers[1].text != "10" or not any(t[1] == "^" for t in tokens):
-        return None
-    caret = next(i for i, t in enumerate(tokens) if t[1] == "^")
-    sign = -1 if any(t[1] == "-" for t in tokens[caret : caret + 3]) else 1
-    power = sign * int(numbers[2].value)
-    if abs(power) > MAX_DIGITS:
-        return None
-    return Number(numbers[0].value * Fraction(10) ** power, True, numbers[0].places - power, numbers[0].text)
 
 
 def _separator(found: re.Match[str]) -> str:
     """A wide space separates statements, unless a word or a unit follows it."""
     rest = found.string[found.end() :]
     before = found.string[: found.start()]
-    return ", " if before and rest and not rest.startswith(("\\text", "\\mathrm", "\\mbox")) and not before.endswith("}") else " "
+    if not before or not rest or before.endswith("}") or rest.startswith(("\\text", "\\mathrm", "\\mbox")):
+        return " "
+    return ", "
 
 
 def _with_currency(text: str) -> str:
@@ -301,6 +218,15 @@ def _with_currency(text: str) -> str:
     if text.replace("\\$", "").count("$") % 2 == 0 and "\\$" not in text and "US" not in text:
         return text
     return _MONEY.sub(r"\\currency{dollar}", text)
+
+
+def _based(text: str) -> tuple[Fraction, int] | None:
+    """`1011_2`, `1011 base 2`, `0x2A`"""
+    if found := _BASED.match(text.replace(",", "")):
+        return _based_value(found[1], found[2])
+    if found := _PREFIXED.fullmatch(text):
+        return _based_value(found[1], "16") if found[1] else _based_value(found[2], "2")
+    return None
 
 
 def _based_value(digits: str, base_name: str) -> tuple[Fraction, int] | None:

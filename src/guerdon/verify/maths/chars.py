@@ -21,12 +21,42 @@ _GREEK = {
     **dict(
         zip(
             "αβγδεζηθικλμνξπρσςτυφχψω",
-            "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma sigma tau "
-            "upsilon phi chi psi omega".split(),
+            [
+                "alpha",
+                "beta",
+                "gamma",
+                "delta",
+                "epsilon",
+                "zeta",
+                "eta",
+                "theta",
+                "iota",
+                "kappa",
+                "lambda",
+                "mu",
+                "nu",
+                "xi",
+                "pi",
+                "rho",
+                "sigma",
+                "sigma",
+                "tau",
+                "upsilon",
+                "phi",
+                "chi",
+                "psi",
+                "omega",
+            ],
             strict=True,
         )
     ),
-    **dict(zip("ΓΔΘΛΞΠΣΦΨΩ", "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(), strict=True)),
+    **dict(
+        zip(
+            "ΓΔΘΛΞΠΣΦΨΩ",
+            ["Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega"],
+            strict=True,
+        )
+    ),
     **{"ϕ": "phi", "ϵ": "epsilon", "ϑ": "theta", "µ": "mu", "∆": "Delta", "Ω": "Omega"},
 }
 _SIGNS = {

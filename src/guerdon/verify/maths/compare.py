@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from guerdon.verify.maths.agreement import Undecided
 from guerdon.verify.maths.exact import Undefined, facts
 from guerdon.verify.maths.guard import TooLarge
-from guerdon.verify.maths.meaning import (
+from guerdon.verify.maths.kinds import (
     Assigned,
     Contradiction,
     Matrix,
@@ -21,11 +22,12 @@ from guerdon.verify.maths.meaning import (
     Tuple,
     Values,
     Word,
-    as_region,
 )
+from guerdon.verify.maths.lexer import Foreign
+from guerdon.verify.maths.meaning import as_region
 from guerdon.verify.maths.regions import NoRegion, same_region, substitute
 from guerdon.verify.maths.relations import same_relation
-from guerdon.verify.maths.scalars import Foreign, Undecided, equal, scalar
+from guerdon.verify.maths.scalars import equal, scalar
 from guerdon.verify.maths.words import plain_text
 
 Node = tuple[Any, ...]
@@ -157,7 +159,11 @@ def _tuple_assigned(a: Tuple, b: Assigned) -> bool:
 def _tuple_number(a: Tuple, b: Number) -> bool:
     """`(2, -3, 1)` against `2i - 3j + k` in unit vectors."""
     found = facts(b.node)
-    if len(a.items) not in (2, 3) or "i" not in found.kinds | found.symbols or not found.symbols <= {"j", "k"}:
+    if (
+        len(a.items) not in (2, 3)
+        or "i" not in found.kinds | found.symbols
+        or not found.symbols <= {"j", "k"}
+    ):
         return False
     if not found.symbols:
         return False

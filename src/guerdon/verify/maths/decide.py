@@ -11,15 +11,16 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
+from guerdon.verify.maths.agreement import Undecided
 from guerdon.verify.maths.answers import Answer, read, read_as
 from guerdon.verify.maths.compare import same
 from guerdon.verify.maths.exact import Undefined, facts
 from guerdon.verify.maths.guard import MAX_REMEMBERED, TooLarge, begin
+from guerdon.verify.maths.kinds import Meaning, Named, Reals, Tuple, Values, Word
+from guerdon.verify.maths.kinds import Number as Scalar
 from guerdon.verify.maths.lexer import Foreign
-from guerdon.verify.maths.meaning import Meaning, Named, Reals, Tuple, Values, Word
-from guerdon.verify.maths.meaning import Number as Scalar
 from guerdon.verify.maths.regions import substitute
-from guerdon.verify.maths.scalars import Undecided, repeating, rounds_to
+from guerdon.verify.maths.rounding import Rounded, rounds_to
 from guerdon.verify.maths.units import conflicting
 
 _INTEGER = re.compile(r"-?\d{1,300}")
@@ -99,10 +100,10 @@ def compare_answers(gold: Answer, prediction: Answer) -> Decision:
     if prediction.kind == "maths" and isinstance(prediction.meaning, Word):
         return Decision(gold.plain == prediction.plain, "text")
     if "text" in (gold.kind, prediction.kind):
-        same_text = gold.plain == prediction.plain
-        side = "reference" if gold.kind == "text" else "prediction"
-        cause = "" if same_text else f"{side}: {(gold if gold.kind == 'text' else prediction).cause}"
-        return Decision(same_text, "text", cause)
+        if gold.plain == prediction.plain:
+            return Decision(True, "text")
+        cause = f"reference: {gold.cause}" if gold.kind == "text" else f"prediction: {prediction.cause}"
+        return Decision(False, "text", cause)
     return Decision(None, "foreign", gold.cause or prediction.cause)
 
 
@@ -114,7 +115,9 @@ def _special(gold: Answer, prediction: Answer) -> Decision | None:
         return _bases(gold, prediction)
     if gold.clock and prediction.clock:
         return _clocks(gold, prediction)
-    if (gold.clock and isinstance(prediction.meaning, Scalar)) or (prediction.clock and isinstance(gold.meaning, Scalar)):
+    if (gold.clock and isinstance(prediction.meaning, Scalar)) or (
+        prediction.clock and isinstance(gold.meaning, Scalar)
+    ):
         return Decision(False, "time")
     if gold.letters and prediction.letters:
         return Decision(gold.letters == prediction.letters, "choice")
@@ -134,7 +137,11 @@ def _bases(gold: Answer, prediction: Answer) -> Decision:
     if not isinstance(other.meaning, Scalar):
         return Decision(False, "base")
     verdict = _same(Scalar(("num", value, False)), other.meaning)
-    return verdict._replace(path="base", cause=f"base {base} on one side only") if verdict.equal is False else verdict
+    return (
+        verdict._replace(path="base", cause=f"base {base} on one side only")
+        if verdict.equal is False
+        else verdict
+    )
 
 
 def _clocks(gold: Answer, prediction: Answer) -> Decision:
@@ -147,16 +154,10 @@ def _clocks(gold: Answer, prediction: Answer) -> Decision:
 
 def _meanings(gold: Answer, prediction: Answer) -> Decision:
     if gold.rounded is not None:
-        rounded = _rounded(gold, prediction)
+        rounded = _rounded(gold.rounded, prediction)
         if rounded is not None:
             return rounded
-    a, b = gold.meaning, prediction.meaning
-    for answer in (gold, prediction):
-        if answer.rounded is not None and answer.rounded[1] and isinstance(answer.meaning, Scalar):
-            period, _ = repeating(answer.rounded[0])
-            if period is not None:
-                exact = Scalar(("num", -period if answer.negative else period, False))
-                a, b = (exact, b) if answer is gold else (a, exact)
+    a, b = _with_period(gold), _with_period(prediction)
     ordered = (a, b) if gold.rounded or prediction.rounded or gold.source <= prediction.source else (b, a)
     verdict = _same(*ordered)
     if verdict.equal and conflicting(gold.unit, prediction.unit):
@@ -176,18 +177,24 @@ def _same(a: Meaning | None, b: Meaning | None) -> Decision:
         return Decision(None, "foreign", f"unsupported: {error}")
 
 
-def _rounded(gold: Answer, prediction: Answer) -> Decision | None:
+def _with_period(answer: Answer) -> Meaning | None:
+    """What an answer says, a visible period before dots taken as exact."""
+    if answer.rounded is None or answer.rounded.period is None or not isinstance(answer.meaning, Scalar):
+        return answer.meaning
+    return Scalar(("num", answer.rounded.period, False))
+
+
+def _rounded(gold: Rounded, prediction: Answer) -> Decision | None:
     """A rounded gold accepts what rounds to it and is at least as precise; None: compare as usual."""
-    number, cut = gold.rounded  # type: ignore[misc]
     other = prediction.meaning
     if isinstance(other, Named):
         other = other.value
-    if not isinstance(other, Scalar) or (cut and repeating(number)[1]):
+    if not isinstance(other, Scalar) or gold.certain:
         return None
-    if prediction.rounded is not None and prediction.rounded[0].places < number.places:
+    if prediction.rounded is not None and prediction.rounded.step > gold.step:
         return Decision(False, "rounded", "less precise than the reference")
     try:
-        return Decision(True, "rounded") if rounds_to(other.node, number, gold.negative, cut) else None
+        return Decision(True, "rounded") if rounds_to(other.node, gold) else None
     except (TooLarge, Undecided, Undefined, Foreign):
         return None
 
@@ -202,8 +209,10 @@ def _other_readings(gold: str, prediction: str, a: Answer, b: Answer) -> list[tu
             continue
         if x is not a or y is not b:
             found += [pair for pair in ((x, y), (x, b), (a, y)) if pair != (a, b)]
-    found += [(_imaginary_j(a, b), b)] if _imaginary_j(a, b) else []
-    found += [(a, _imaginary_j(b, a))] if _imaginary_j(b, a) else []
+    if (other := _imaginary_j(a, b)) is not None:
+        found.append((other, b))
+    if (other := _imaginary_j(b, a)) is not None:
+        found.append((a, other))
     if a.letter_unit or b.letter_unit:
         x = read_as(gold, letters=True) if _unit_reading(a, b) else a
         y = read_as(prediction, letters=True) if _unit_reading(b, a) else b
@@ -223,7 +232,7 @@ def _imaginary_j(answer: Answer, other: Answer) -> Answer | None:
     known = facts(theirs.node)
     if known.symbols or "i" not in known.kinds:
         return None
-    return replace(answer, meaning=Scalar(substitute(mine.node, *letters, ("const", "i"))))
+    return replace(answer, meaning=Scalar(substitute(mine.node, next(iter(letters)), ("const", "i"))))
 
 
 def _several(answer: Answer) -> bool:
@@ -232,6 +241,8 @@ def _several(answer: Answer) -> bool:
 
 def _unit_reading(answer: Answer, other: Answer) -> bool:
     """Whether a letter after a number may be a unit: after a space, or as the other side has it."""
-    if not answer.letter_unit or (isinstance(other.meaning, Scalar) and facts(other.meaning.node).symbols and not other.letter_unit):
+    if not answer.letter_unit or (
+        isinstance(other.meaning, Scalar) and facts(other.meaning.node).symbols and not other.letter_unit
+    ):
         return False
     return answer.letter_unit == "spaced" or other.unit is not None

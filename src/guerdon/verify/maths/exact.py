@@ -126,7 +126,11 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
     bits = max(base.numerator.bit_length(), base.denominator.bit_length())
     if base not in (-1, 0, 1) and bits * abs(exponent.numerator) > MAX_BITS:
         raise NotRational("too large")
-    return base ** int(exponent) if base not in (-1, 0, 1) else base ** (int(exponent) % 2 or int(exponent) and 2)
+    return (
+        base ** int(exponent)
+        if base not in (-1, 0, 1)
+        else base ** (int(exponent) % 2 or (int(exponent) and 2))
+    )
 
 
 def _root(value: Fraction, degree: Fraction) -> Fraction:

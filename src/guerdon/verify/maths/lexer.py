@@ -12,6 +12,16 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from guerdon.verify.maths.guard import MAX_CHARS, MAX_DEPTH, MAX_DIGITS, MAX_TOKENS, TooLarge
+from guerdon.verify.maths.vocabulary import (
+    FOREIGN,
+    FUNCTIONS,
+    GREEK,
+    OPERATORS,
+    PAIRS,
+    STRUCTURE,
+    WORD_OPERATORS,
+)
+
 
 class Foreign(Exception):
     """Mathematics that the fast path does not read (integrals, sums, piecewise ...)."""
@@ -32,59 +42,6 @@ class Number(NamedTuple):
 
 Token = tuple[str, Any, bool]
 
-FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc asin acos atan sinh cosh tanh coth "
-    "arcsinh arccosh arctanh asinh acosh atanh exp ln log lg abs sgn gcd lcm max min det Re Im cis".split()
-)
-_GREEK = {
-    **{
-        name: name
-        for name in "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau "
-        "upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell".split()
-    },
-    "varphi": "phi",
-    "varepsilon": "epsilon",
-    "vartheta": "theta",
-    "varrho": "rho",
-    "ell": "ell",
-    "hbar": "hbar",
-}
-_OPERATORS = {
-    **dict.fromkeys(("le", "leq", "leqslant", "leqq"), "<="),
-    **dict.fromkeys(("ge", "geq", "geqslant", "geqq"), ">="),
-    **dict.fromkeys(("ne", "neq", "not="), "!="),
-    **dict.fromkeys(("approx", "simeq", "thickapprox", "sim", "doteq"), "approx"),
-    **dict.fromkeys(("cdot", "times", "ast", "bullet"), "*"),
-    **dict.fromkeys(("lbrace", "{"), "\\{"),
-    **dict.fromkeys(("rbrace", "}"), "\\}"),
-    **dict.fromkeys(("vert", "lvert", "rvert"), "|"),
-    **dict.fromkeys(("lor", "vee"), "or"),
-    **dict.fromkeys(("land", "wedge"), "and"),
-    **dict.fromkeys(("dots", "ldots", "cdots", "dotsc", "dotsb"), "..."),
-    **dict.fromkeys(("emptyset", "varnothing"), "empty"),
-    **dict.fromkeys(("setminus", "backslash", "smallsetminus"), "without"),
-    **dict.fromkeys(("to", "rightarrow"), "to"),
-    **{name: name for name in "pm mp cup cap in mid langle rangle lfloor rfloor lceil rceil choose over".split()},
-    **{"bigcup": "cup", "bigcap": "cap"},
-    **{"lt": "<", "gt": ">", "div": "/", "colon": ":", "prime": "'", "lbrack": "[", "rbrack": "]"},
-    **{"infty": "inf", "%": "%", "&": "&", "\\": "newrow", "permille": "permille", "bmod": "mod"},
-}
-_STRUCTURE = {
-    **dict.fromkeys(("frac", "dfrac", "tfrac", "cfrac", "sfrac", "nicefrac"), "frac"),
-    **dict.fromkeys(("binom", "dbinom", "tbinom"), "binom"),
-    **{name: name for name in ("sqrt", "surd", "cuberoot", "fourthroot", "angle", "triangle", "overline")},
-}
-_FOREIGN = frozenset(
-    "int iint iiint oint sum prod coprod lim limsup liminf sup partial nabla pmod pod mod equiv cong propto forall "
-    "exists implies iff Rightarrow Leftarrow Leftrightarrow leftrightarrow mapsto subset supset subseteq supseteq "
-    "notin ni perp parallel dot ddot tilde widehat widetilde overrightarrow overleftarrow underbrace overbrace "
-    "stackrel substack det dim ker deg arg Pr Re Im star dagger oplus otimes circ not lnot neg prime "
-    "uparrow downarrow longrightarrow square boxtimes sqcup gg ll hline cancel tag aleph wp top bot models vdash "
-    "argmax argmin tr operatorname xrightarrow rangle".split()
-)
-_RELATIONS = {"<=": "<=", "=<": "<=", ">=": ">=", "!=": "!=", "<>": "!=", "==": "=", ":=": "=", "=": "="}
-_PAIRS = {**_RELATIONS, "**": "^", "+/-": "pm", "+-": "pm", "->": "to"}
-_WORDS_OPS = {"or": "or", "and": "and", "to": "to", "infinity": "inf", "inf": "inf", "oo": "inf"}
 _SPACING = (
     r"(?:\s|~|\\[,;:!> ]|\\(?:left|right)\s*\.|\\(?:quad|qquad|left|right|middle|[bB]igg?[lrm]?|displaystyle|"
     r"textstyle|scriptstyle|limits|nolimits|thinspace|hspace\{[^{}]*\}|phantom\{[^{}]*\}|mathstrut|rm|bf|it)"
@@ -170,7 +127,7 @@ class _Scan:
             elif kind == "cmd":
                 self._command(piece[1:], spaced)
             elif kind == "pair":
-                out.append(("op", _PAIRS.get(piece, "..."), spaced))
+                out.append(("op", PAIRS.get(piece, "..."), spaced))
             elif kind == "degree":
                 out.append(("op", "deg", spaced))
             elif kind == "euro":
@@ -213,22 +170,24 @@ class _Scan:
 
     def _letters(self, run: str, spaced: bool, words: bool) -> None:
         out = self.out
-        if run in _WORDS_OPS:
-            out.append(("op", _WORDS_OPS[run], spaced))
+        if run in WORD_OPERATORS:
+            out.append(("op", WORD_OPERATORS[run], spaced))
         elif words:
             lower = run.lower()
             kind = "fn" if run in FUNCTIONS else "word"
-            out.append(("op", _WORDS_OPS[lower], spaced) if lower in _WORDS_OPS else (kind, run, spaced))
+            out.append(
+                ("op", WORD_OPERATORS[lower], spaced) if lower in WORD_OPERATORS else (kind, run, spaced)
+            )
         elif len(run) == 1:
             out.append(("sym", run, spaced))
         elif run in FUNCTIONS:
             out.append(("fn", run, spaced))
         elif run in ("sqrt", "cbrt"):
             out.append(("cmd", "sqrt" if run == "sqrt" else "cuberoot", spaced))
-        elif run == "pi" or run in _GREEK:
+        elif run == "pi" or run in GREEK:
             out.append(("sym", run, spaced))
         elif run.lower() in ("infinity", "or", "and"):
-            out.append(("op", _WORDS_OPS[run.lower()], spaced))
+            out.append(("op", WORD_OPERATORS[run.lower()], spaced))
         elif run[-1] in "xyz" and run[:-1] in FUNCTIONS:
             out.append(("fn", run[:-1], spaced))
             out.append(("sym", run[-1], True))
@@ -239,21 +198,21 @@ class _Scan:
 
     def _command(self, name: str, spaced: bool) -> None:
         out = self.out
-        if name in _OPERATORS:
-            value = _OPERATORS[name]
+        if name in OPERATORS:
+            value = OPERATORS[name]
             self.depth += (value in ("\\{", "langle")) - (value in ("\\}", "rangle"))
             out.append(("op", value, spaced))
-        elif name in _STRUCTURE:
-            out.append(("cmd", _STRUCTURE[name], spaced))
-        elif name in _GREEK or name == "pi":
-            out.append(("sym", _GREEK.get(name, name), spaced))
+        elif name in STRUCTURE:
+            out.append(("cmd", STRUCTURE[name], spaced))
+        elif name in GREEK or name == "pi":
+            out.append(("sym", GREEK.get(name, name), spaced))
         elif name in FUNCTIONS:
             out.append(("fn", name, spaced))
         elif name in ("imath", "jmath", "i"):
             out.append(("sym", "j" if name == "jmath" else "i", spaced))
         elif name in ("R", "N", "Z", "Q", "C", "reals"):
             out.append(("named", name[0].upper(), spaced))
-        elif name in _FOREIGN:
+        elif name in FOREIGN:
             raise Foreign(f"\\{name}")
         else:
             raise Unreadable(f"unknown command \\{name}")
@@ -355,6 +314,4 @@ def _repeating(piece: str) -> Number:
 def repeating_value(whole: str, fixed: str, period: str) -> Fraction:
     """`whole.fixed(period)` = (all digits - digits before the period) / (10^f (10^p - 1))."""
     lead = int((whole or "0") + fixed)
-    return Fraction(
-        int((whole or "0") + fixed + period) - lead, 10 ** len(fixed) * (10 ** len(period) - 1)
-    )
+    return Fraction(int((whole or "0") + fixed + period) - lead, 10 ** len(fixed) * (10 ** len(period) - 1))

@@ -19,13 +19,17 @@ from guerdon.verify.extract import (
     numbers,
 )
 from guerdon.verify.maths.answers import Answer, read
-from guerdon.verify.maths.meaning import Contradiction, Named, Number, Values, Word
+from guerdon.verify.maths.kinds import Contradiction, Named, Number, Values, Word
 
 MAX_BARE = 200
 _PLAIN = re.compile(r"-?\d+(?:\.\d+)?")
-_GUESSES = re.compile(r"\b(?:or|either|maybe|perhaps|possibly|might|could|between|alternatively)\b|\?", re.IGNORECASE)
+_GUESSES = re.compile(
+    r"\b(?:or|either|maybe|perhaps|possibly|might|could|between|alternatively)\b|\?", re.IGNORECASE
+)
 _FORMULA = re.compile(r"\$([^$\n]{1,300})\$|\\\(((?:(?!\\\)).){1,300})\\\)")
-_CLAUSE = re.compile(r"(?:,\s|;|\s[-–—]\s|\s\(|:\s|\.\s|\b(?:because|since|as|so|which|after|in total|for)\b)")
+_CLAUSE = re.compile(
+    r"(?:,\s|;|\s[-–—]\s|\s\(|:\s|\.\s|\b(?:because|since|as|so|which|after|in total|for)\b)"
+)
 _OR_BEFORE = re.compile(r"\bor\b[^.\n]{0,40}$")
 _LETTER = re.compile(r"[(\[]?[A-Z][)\]]?")
 
@@ -71,7 +75,12 @@ def _second_guess(text: str, payload: str) -> bool:
 def _is_answer(text: str) -> bool:
     """Whether a text is nothing but an answer: it reads as mathematics, or as a few words without number."""
     answer = read(text)
-    if answer.kind in ("based", "digits", "empty", "large", "unsafe") or answer.letter or answer.letters or answer.clock:
+    if (
+        answer.kind in ("based", "digits", "empty", "large", "unsafe")
+        or answer.letter
+        or answer.letters
+        or answer.clock
+    ):
         return True
     if answer.kind == "foreign" or (answer.kind == "maths" and not _wordy(answer)):
         return "\n" not in text.strip()

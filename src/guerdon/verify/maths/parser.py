@@ -14,9 +14,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from guerdon.verify.maths.factors import FactorReader
 from guerdon.verify.maths.guard import TooLarge
 from guerdon.verify.maths.lexer import Foreign, Number, Token, Unreadable, tokenize
-from guerdon.verify.maths.primary import PrimaryParser
 
 Node = tuple[Any, ...]
 
@@ -27,7 +27,7 @@ _AFTER_OPEN_END = frozenset(("op", value) for value in ("cup", "cap", ",", ";", 
 _OPENERS = frozenset(("(", "{", "\\{", "langle", "lfloor", "lceil", "inf"))
 
 
-def parse(text: str, **readings: bool) -> PrimaryParser:
+def parse(text: str, **readings: bool) -> Parser:
     """Parse a cleaned ASCII answer; the tree is `.tree`, what was set aside is `.units`, `.dots` and so on.
 
     Args:
@@ -45,7 +45,7 @@ def parse(text: str, **readings: bool) -> PrimaryParser:
     return parser
 
 
-class Parser(PrimaryParser):
+class Parser(FactorReader):
     """The levels above a factor."""
 
     def answer(self) -> Node:
@@ -193,8 +193,8 @@ class Parser(PrimaryParser):
             self.at += 3
         else:
             return None
-        if _whole(top) and _whole(bottom) and 0 < top[1] < bottom[1]:  # type: ignore[index]
-            return top[1] / bottom[1]  # type: ignore[index, no-any-return]
+        if _whole(top) and _whole(bottom) and 0 < top[1] < bottom[1]:
+            return Fraction(top[1] / bottom[1])
         self.at = start
         return None
 

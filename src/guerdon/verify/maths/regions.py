@@ -231,4 +231,14 @@ def substitute(node: Node, name: str, value: Node) -> Node:
     return tuple(out)
 
 
-__all__ = ["REALS", "Foreign", "NoRegion", "Region", "complement", "intersection", "interval", "points", "union"]
+__all__ = [
+    "REALS",
+    "Foreign",
+    "NoRegion",
+    "Region",
+    "complement",
+    "intersection",
+    "interval",
+    "points",
+    "union",
+]

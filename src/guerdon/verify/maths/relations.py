@@ -12,7 +12,8 @@ from fractions import Fraction
 from typing import Any
 
 from guerdon.verify.maths import numeric as num
-from guerdon.verify.maths.evaluate import PRECISION, Undecided, evaluate, sample
+from guerdon.verify.maths.agreement import Undecided, sample
+from guerdon.verify.maths.evaluate import PRECISION, evaluate
 from guerdon.verify.maths.exact import PRIME, NotRational, Undefined, facts, residue
 from guerdon.verify.maths.guard import TooLarge
 

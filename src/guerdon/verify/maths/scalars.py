@@ -11,10 +11,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from guerdon.verify.maths.evaluate import Undecided, agree, evaluate
+from guerdon.verify.maths.agreement import agree
 from guerdon.verify.maths.exact import Facts, NotRational, Undefined, facts, rational, residue
-from guerdon.verify.maths.guard import TooLarge
-from guerdon.verify.maths.lexer import Foreign, Number, repeating_value
 
 Node = tuple[Any, ...]
 
@@ -72,9 +70,8 @@ def equal(a: Node, b: Node) -> tuple[bool, str]:
         return values_equal(x.value, y.value, decimal), "rational"
     if a == b:
         return True, "identical"
-    if x.facts.symbols != y.facts.symbols and not (x.facts.symbols and y.facts.symbols):
-        if not _vanishing(x, y):
-            return False, "letters"
+    if bool(x.facts.symbols) != bool(y.facts.symbols) and not _vanishing(x, y):
+        return False, "letters"
     if not decimal or x.facts.symbols or y.facts.symbols:
         verdict = _modular(x, y)
         if verdict or (verdict is False and not decimal):
@@ -103,50 +100,3 @@ def _modular(x: Scalar, y: Scalar) -> bool | None:
         return all(residue(x.node, trial) == residue(y.node, trial) for trial in (0, 1))
     except (NotRational, Undefined):
         return None
-
-
-def repeating(number: Number) -> tuple[Fraction | None, bool]:
-    """What a decimal with dots means: (value of its visible period, whether that reading is certain).
-
-    A period is visible where the decimals are one digit repeated (0.333...), or end in a block that
-    stands there twice (three times for a single digit). A last digit that stands there twice (0.166...)
-    is a period, though not a certain one.
-    """
-    whole, _, places = number.text.partition(".")
-    for length in range(1, len(places) // 2 + 1):
-        block = places[-length:]
-        count = 1
-        while places.endswith(block * (count + 1)):
-            count += 1
-        if count < 2 or set(block) == {"0"}:
-            continue
-        fixed = places[: len(places) - length * count]
-        certain = length > 1 or count > 2 or not fixed
-        return repeating_value(whole, fixed, block), certain
-    return None, False
-
-
-def rounds_to(node: Node, gold: Number, negative: bool, cut: bool = False) -> bool:
-    """Whether a value rounds (half away from zero) to the written gold; with `cut`, also truncates to it.
-
-    Raises:
-        TooLarge, Undecided, Foreign: the value cannot be computed.
-    """
-    target = -gold.value if negative else gold.value
-    step = Fraction(1, 10**gold.places) if gold.places >= 0 else Fraction(10**-gold.places)
-    known = scalar(node)
-    if known.facts.symbols:
-        return False
-    value = known.value
-    if value is None:
-        real, _ = evaluate(node, {}, 60)
-        if not isinstance(real, Decimal):
-            return False
-        value = Fraction(real)
-    if value and target and (value < 0) != (target < 0):
-        return False
-    size, goal = abs(value), abs(target)
-    return goal - step / 2 <= size < goal + step / 2 or (cut and goal <= size < goal + step)
-
-
-__all__ = ["Foreign", "Scalar", "TooLarge", "Undecided", "equal", "infinite", "repeating", "rounds_to", "scalar"]

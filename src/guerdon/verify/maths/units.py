@@ -85,15 +85,42 @@ _LONG = {
     "woman": "women",
     "mouse": "mice",
 }
-NAMES: dict[str, str] = {
-    alias: short for short, words in _LONG.items() for alias in (short, *words.split())
-}
+NAMES: dict[str, str] = {alias: short for short, words in _LONG.items() for alias in (short, *words.split())}
 LETTERS = frozenset((*"mgstLlhNJWVAKCF", "Omega"))
 _POWER = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 _EXPANDED = {"mph": (("mi", 1), ("h", -1)), "kph": (("km", 1), ("h", -1)), "cc": (("cm", 3),)}
 _FILLER = frozenset(
-    "of the a an in each total altogether more left away old long tall wide high deep and are is was were "
-    "only exactly approximately about per unit us".split()
+    [
+        "of",
+        "the",
+        "a",
+        "an",
+        "in",
+        "each",
+        "total",
+        "altogether",
+        "more",
+        "left",
+        "away",
+        "old",
+        "long",
+        "tall",
+        "wide",
+        "high",
+        "deep",
+        "and",
+        "are",
+        "is",
+        "was",
+        "were",
+        "only",
+        "exactly",
+        "approximately",
+        "about",
+        "per",
+        "unit",
+        "us",
+    ]
 )
 MULTIPLIERS: Mapping[str, int] = {
     "dozen": 12,
@@ -115,7 +142,7 @@ Unit = tuple[tuple[str, int], ...]
 
 def is_unit(word: str) -> bool:
     """Whether a word is a known unit of measure."""
-    return word == "US" or word in NAMES or word.lower() in NAMES and len(word) > 2 or word in _POWER
+    return word == "US" or word in NAMES or (word.lower() in NAMES and len(word) > 2) or word in _POWER
 
 
 def canonical_unit(parts: list[tuple[str, int]]) -> Unit | None:

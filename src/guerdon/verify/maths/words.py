@@ -13,31 +13,67 @@ _HYPHEN = re.compile(r"(?<=[A-Za-z]{2})-(?=[A-Za-z]{2})")
 _EDGE = " \t\n.,;:!?*`\"'"
 SYNONYMS = {
     **dict.fromkeys(
-        ("dne", "d.n.e", "does not exist", "doesn't exist", "the limit does not exist", "limit does not exist",
-         "limit dne", "the limit dne", "no limit"),
+        (
+            "dne",
+            "d.n.e",
+            "does not exist",
+            "doesn't exist",
+            "the limit does not exist",
+            "limit does not exist",
+            "limit dne",
+            "the limit dne",
+            "no limit",
+        ),
         "dne",
     ),
     **dict.fromkeys(("undefined", "not defined", "is undefined"), "undefined"),
-    **dict.fromkeys(("infinity", "inf", "positive infinity", "plus infinity", "+inf", "+infinity"), "\\infty"),
+    **dict.fromkeys(
+        ("infinity", "inf", "positive infinity", "plus infinity", "+inf", "+infinity"), "\\infty"
+    ),
     **dict.fromkeys(("-infinity", "-inf", "negative infinity", "minus infinity"), "-\\infty"),
     **dict.fromkeys(
         ("all real numbers", "all reals", "the real numbers", "real numbers", "any real number", "reals"),
         "\\mathbb{R}",
     ),
     **dict.fromkeys(
-        ("no solution", "no solutions", "no real solution", "no real solutions", "empty set", "the empty set"),
+        (
+            "no solution",
+            "no solutions",
+            "no real solution",
+            "no real solutions",
+            "empty set",
+            "the empty set",
+        ),
         "\\emptyset",
     ),
 }
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SMALL = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _NUMBERS = {name: n for n, name in enumerate(_SMALL)} | {name: 10 * n for n, name in enumerate(_TENS, 2)}
 _PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4} | {
     f"{name}{plural}": n
-    for n, name in enumerate("third fourth fifth sixth seventh eighth ninth tenth".split(), 3)
+    for n, name in enumerate(["third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"], 3)
     for plural in ("", "s")
 }
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
@@ -46,7 +82,9 @@ _CHOICE = re.compile(
     r"[(\[{]*([A-Z])[)\]}]*\s*[.:)]?\s*$"
 )
 _LETTERED = re.compile(r"^(?:\(([A-J])\)|\[([A-J])\]|([A-J])[.):])\s*(?=\S)(?!(?:or|and)\b|[,(/|&])")
-_LETTERS = re.compile(r"^[(\[{\s]*[A-J][)\]}]?(?:(?:\s*(?:,|;|and|&|or)\s*|\s+)[(\[]?[A-J][)\]}]?)*\s*[)\]}]?$")
+_LETTERS = re.compile(
+    r"^[(\[{\s]*[A-J][)\]}]?(?:(?:\s*(?:,|;|and|&|or)\s*|\s+)[(\[]?[A-J][)\]}]?)*\s*[)\]}]?$"
+)
 
 
 def plain_text(text: str) -> str:
@@ -60,7 +98,7 @@ def plain_text(text: str) -> str:
 
 
 def number_in_words(text: str) -> str | None:
-    """`twenty-one` as "21", `three quarters` as "3/4", `minus two` as "-2"; None where a word is no number."""
+    """`twenty-one` as "21", `three quarters` as "3/4", `minus two` as "-2"; None where it is no number."""
     words = text.replace("-", " ").split()
     sign = ""
     if words and words[0] in ("minus", "negative"):
@@ -124,7 +162,13 @@ def choice_letters(text: str) -> frozenset[str] | None:
     """Several choices: `A, C`, `A and C`, `AC`; None where the text is something else."""
     if len(text) > 200:
         return None
-    body = _SPACING.sub(" ", _FONT.sub("", text)).replace("{", "").replace("}", "").replace("\\", "").strip(_EDGE)
+    body = (
+        _SPACING.sub(" ", _FONT.sub("", text))
+        .replace("{", "")
+        .replace("}", "")
+        .replace("\\", "")
+        .strip(_EDGE)
+    )
     if len(body) > 60:
         return None
     body = re.sub(r"^(?i:options?|choices?|answers?)\s*:?\s*", "", body)

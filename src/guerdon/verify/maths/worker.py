@@ -8,6 +8,7 @@ process that asked.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -32,7 +33,7 @@ def main() -> None:
     os.dup2(nowhere, 1)  # libraries may print; only replies may reach the parent
     os.dup2(nowhere, 2)
     logging.disable(logging.CRITICAL)
-    import math_verify  # noqa: F401  (slow to import, so done before the first request)
+    importlib.import_module("math_verify")  # slow, so done before the first request
 
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests,), daemon=True).start()
@@ -87,27 +88,27 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
 def _equal(request: dict[str, Any]) -> dict[str, Any]:
     """Two bare answers, accepted only where both directions agree."""
-    from math_verify import parse, verify
-
+    peer = importlib.import_module("math_verify")
     sides = [
-        parse(f"${request[side]}$", fallback_mode="no_fallback", parsing_timeout=None)
+        peer.parse(f"${request[side]}$", fallback_mode="no_fallback", parsing_timeout=None)
         for side in ("gold", "prediction")
     ]
     for side, found in zip(("reference", "prediction"), sides, strict=True):
         if not found:
             return {"equal": False, "why": f"math-verify cannot read the {side}"}
     gold, prediction = sides
-    equal = verify(gold, prediction, timeout_seconds=None) and verify(prediction, gold, timeout_seconds=None)
+    equal = peer.verify(gold, prediction, timeout_seconds=None) and peer.verify(
+        prediction, gold, timeout_seconds=None
+    )
     return {"equal": bool(equal)}
 
 
 def _grade(request: dict[str, Any]) -> dict[str, Any]:
     """math-verify as its users call it: a bare gold against a whole text."""
-    from math_verify import parse, verify
-
-    gold = parse(f"${request['gold']}$", parsing_timeout=None)
-    prediction = parse(request["prediction"], parsing_timeout=None)
-    return {"equal": bool(verify(gold, prediction, timeout_seconds=None))}
+    peer = importlib.import_module("math_verify")
+    gold = peer.parse(f"${request['gold']}$", parsing_timeout=None)
+    prediction = peer.parse(request["prediction"], parsing_timeout=None)
+    return {"equal": bool(peer.verify(gold, prediction, timeout_seconds=None))}
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ its wall-clock budget. A pool may be used from any thread and from async code; s
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib.util
 import itertools
 import json
@@ -90,10 +91,8 @@ class Worker:
         self._selector.close()
         self.process.kill()
         for pipe in (self.process.stdin, self.process.stdout):
-            try:
+            with contextlib.suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
-            except OSError:
-                pass
         self.process.wait()
 
 
@@ -127,7 +126,10 @@ class Pool:
             reply = worker.ask(request, budget)
         except WorkerError as error:
             self._replace(worker)
-            return {"cause": str(error), "why": f"no reply within {budget:g} s" if str(error) == "timeout" else ""}
+            return {
+                "cause": str(error),
+                "why": f"no reply within {budget:g} s" if str(error) == "timeout" else "",
+            }
         except BaseException:
             self._replace(worker)
             raise

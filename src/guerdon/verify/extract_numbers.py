@@ -1,0 +1,102 @@
+"""Numbers, formulas and choice letters in prose: the fall-back where no answer is marked."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Extracted(NamedTuple):
+    """An answer and how it was found.
+
+    Attributes:
+        text: the answer's text; None where the text gives no answer.
+        how: the extractor that found it.
+        hedged: several guesses were given instead of an answer.
+    """
+
+    text: str | None
+    how: str
+    hedged: bool = False
+
+
+_NUMBER = re.compile(
+    r"(?<![\w.])(?P<sign>[-−–+](?=[\d.\\$€£]))?(?:\\?\$|€|£)?"
+    r"(?P<value>\\[dt]?frac\s*\{[^{}]{1,40}\}\s*\{[^{}]{1,40}\}|(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?(?!\d|\.\d)"
+    r"(?:\s?/\s?\d+(?!\d|\.\d))?)(?P<tail>\s?(?:\\?%|percent\b|(?:million|billion|trillion|thousand|dozen)\b))?"
+)
+_MATHS = re.compile(r"\$([^$\n]{1,300})\$|\\\(((?:(?!\\\)).){1,300})\\\)|\\\[((?:(?!\\\]).){1,300})\\\]")
+_CUE = re.compile(
+    r"\b(?:or|either|maybe|perhaps|possibly|might|could|between|alternatively|one of|guess|unsure|"
+    r"not sure)\b|\?",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"\b(?:cannot|can't|can not|unable|don't know|do not know|no idea|not possible)\b", re.IGNORECASE
+)
+_WINDOW = 600
+
+
+def numbers(text: str) -> list[str]:
+    """The numbers of a text in order, with sign, fraction bar, percent sign or multiplier."""
+    return [_number_text(match) for match in _NUMBER.finditer(text)]
+
+
+def _number_text(match: re.Match[str]) -> str:
+    value = match["value"].rstrip(",")
+    sign = "" if match["sign"] in (None, "+") else "-"
+    return f"{sign}{value}{match['tail'] or ''}"
+
+
+def last_number(text: str) -> Extracted:
+    """The last number, with the formula around it where it stands in one; hedged where its sentence offers
+    several ("57 or 58"), no answer where it refuses."""
+    window = text[-_WINDOW:]
+    while not (found := list(_NUMBER.finditer(window))) and len(window) < len(text):
+        window = text[-4 * len(window) :]
+    if not found:
+        return Extracted(None, "number")
+    last = found[-1]
+    sentence, before = _sentence(window, last.start())
+    if _REFUSAL.search(sentence):
+        return Extracted(None, "number")
+    here = numbers(sentence)
+    cue = _CUE.search(sentence)
+    if cue and (len(set(here)) > 1 or (cue.start() < 12 and numbers(before))):
+        return Extracted(here[-1] if here else None, "number", hedged=True)
+    for formula in reversed(list(_MATHS.finditer(window))):
+        if formula.start() <= last.start() < formula.end():
+            return Extracted(next(g for g in formula.groups() if g), "formula")
+    return Extracted(_number_text(last), "number")
+
+
+def first_number(text: str) -> str | None:
+    """The first number of a text."""
+    match = _NUMBER.search(text)
+    return _number_text(match) if match else None
+
+
+_BREAK = re.compile(r"[.!?](?=\s)|\n")
+
+
+def _sentence(text: str, at: int) -> tuple[str, str]:
+    """The sentence around a position, and the text before it."""
+    start = 0
+    for match in _BREAK.finditer(text, 0, at):
+        start = match.end()
+    stop = _BREAK.search(text, at)
+    return text[start : stop.end() if stop else len(text)].strip(), text[:start]
+
+
+_CHOICE_MARK = re.compile(
+    r"(?:option|choice|answer)\s*(?:is|:)?\s*[*\s$]*(?:\\text(?:bf)?\{)?\(?([A-Z])\)?(?![A-Za-z])|"
+    r"\b(?:is|choose|pick|select|be)\s+[*$]*(?:\\text(?:bf)?\{)?([A-Z])(?![A-Za-z])|\(([A-Z])\)|(?:^|\n)\s*[*]*([A-Z])[*]*[.)]?\s*$",
+)
+
+
+def last_choice(text: str) -> str | None:
+    """The last choice letter: `(B)`, "option B", or a letter on a line of its own."""
+    found = None
+    for found in _CHOICE_MARK.finditer(text[-4_000:]):  # noqa: B007
+        pass
+    return next(g for g in found.groups() if g) if found else None
