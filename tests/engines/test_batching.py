@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guerdon.engines.batching import micro_batches
@@ -9,6 +9,7 @@ from guerdon.engines.batching import micro_batches
 rows = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30)), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(rows, st.integers(1, 300), st.sampled_from([None, 1, 3, 100]))
 def test_every_row_once_within_the_budget(rows, budget, micro):
     owner = np.unique(np.array([o for o, _ in rows]), return_inverse=True)[1]

@@ -93,6 +93,17 @@ def test_training_lowers_the_loss_and_answers_change():
     assert answers.completion == ["2", "36"] and not answers.truncated.any()
 
 
+def test_one_token_rollouts():
+    engine = tiny_hf()
+    rollouts = engine.generate(PROMPTS, n=2, sampling=Sampling(max_new_tokens=5))
+    first = [row[:1] for row in rollouts.tokens.to_lists()]
+    single = Rollouts(prompt=rollouts.prompt, tokens=Ragged.from_lists(first, dtype=np.int32))
+    expected = rollouts.logprobs.values[rollouts.tokens.offsets[:-1]]
+    np.testing.assert_allclose(engine.logprobs(single).values, expected, atol=1e-4)
+    assert engine.train_step(single, nll(single))["grad_norm"] > 0
+    assert engine.hidden(single).shape[0] == len(single)
+
+
 def test_nan_losses_are_refused():
     engine = tiny_hf()
     rollouts = engine.rollouts_from_text(["a", "b"], ["xyz", "uv"])

@@ -14,6 +14,7 @@ def empty_cache(v: int, g: int) -> KeyValueCache:
     return KeyValueCache(torch.zeros(1, 2, v * 2, 3, 4), None, torch.zeros(1, 2, v, 2, g, 5, 4))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 5), st.data())
 def test_worth_keeping_holds_every_running_row_in_equal_groups(v, g, data):
     running = np.array(data.draw(st.lists(st.booleans(), min_size=v * g, max_size=v * g)))

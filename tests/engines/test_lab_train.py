@@ -92,6 +92,16 @@ def test_micro_batches_and_order_leave_the_step_alone(lab):
             assert torch.nn.functional.cosine_similarity(step.flatten(), expected.flatten(), 0) > 0.999
 
 
+def test_one_token_rollouts(lab):
+    rollouts = lab.generate(PROMPTS, n=2, sampling=Sampling(max_new_tokens=5))
+    first = [row[:1] for row in rollouts.tokens.to_lists()]
+    single = Rollouts(prompt=rollouts.prompt, tokens=Ragged.from_lists(first, dtype=np.int32))
+    expected = rollouts.logprobs.values[rollouts.tokens.offsets[:-1]]
+    np.testing.assert_allclose(lab.logprobs(single).values, expected, atol=1e-4)
+    assert lab.train_step(single, nll(single))["grad_norm"] > 0
+    assert lab.hidden(single).shape[0] == len(single)
+
+
 def test_forward_of_nothing(lab):
     empty = Rollouts(prompt=["a", "b"], tokens=Ragged.from_lists([[], []], dtype=np.int32))
     assert lab.forward(empty).logprobs.shape == (0,) and lab.logprobs(empty).total == 0

@@ -26,7 +26,9 @@ class Step:
 def completion(text: str | None, *, usage: bool = True, **choice: Any) -> Step:
     """A well-formed chat completion."""
     content: dict[str, Any] = {
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop", **choice}]
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop", **choice}
+        ]
     }
     if usage:
         content["usage"] = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}

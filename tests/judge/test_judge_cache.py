@@ -103,7 +103,7 @@ def test_ctrl_c_ends_at_once_and_keeps_what_was_answered(tmp_path):
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
         begin = time.monotonic()
-        out, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=10)
         assert time.monotonic() - begin < 5
         assert process.returncode != 0 and "KeyboardInterrupt" in err and "Unclosed" not in err
         time.sleep(0.1)
@@ -212,7 +212,7 @@ def test_other_files_are_refused_and_left_alone(tmp_path, content):
         content = path.read_bytes()
     else:
         path.write_bytes(content)
-    with pytest.raises(StoreError, match="other.sqlite"):
+    with pytest.raises(StoreError, match=r"other\.sqlite"):
         ReplyCache(path)
     assert path.read_bytes() == content
 
@@ -238,7 +238,8 @@ def test_two_judges_with_one_cache_in_one_process(tmp_path):
         judges = [Judge(Endpoint(server.url, "m"), cache=tmp_path / "c.sqlite") for _ in range(3)]
         found: list[list[str]] = []
         threads = [
-            threading.Thread(target=lambda j=judge: found.append(j([f"{i}" for i in range(30)]))) for judge in judges
+            threading.Thread(target=lambda j=judge: found.append(j([f"{i}" for i in range(30)])))
+            for judge in judges
         ]
         for thread in threads:
             thread.start()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import math
-import re
+import resource
 import threading
 import time
+import zlib
 
-import numpy as np
 import pytest
 
 pytest.importorskip("aiohttp", reason="needs guerdon[judge]")
 
+from judge_client import QUICK, TEMPLATE, make, number_in, rollouts
 from judge_server import (
     ScriptedServer,
     Step,
@@ -23,43 +22,10 @@ from judge_server import (
     half_a_body,
     hang_up,
     no_http,
-    shown,
     slow_loris,
 )
 
-from guerdon import Rollouts
-from guerdon.errors import RecipeError
-from guerdon.judge import Endpoint, Judge, Limits, Retry
-
-QUICK = Retry(attempts=4, first=0.01, longest=0.05, patience=3.0)
-TEMPLATE = {
-    "messages": [{"role": "user", "content": "Rate.\n{{answer}}\nWrite [[k]]."}],
-    "verdict": {"use": "rating", "low": 0, "high": 9},
-}
-
-
-def make(server: ScriptedServer, cache=None, retry=QUICK, timeout=5.0, **options) -> Judge:
-    endpoint = {name: options.pop(name) for name in ("concurrency", "key_env", "max_reply_bytes") if name in options}
-    return Judge(Endpoint(server.url, "m", retry=retry, timeout=timeout, **endpoint), cache=cache, **options)
-
-
-def rollouts(n: int) -> Rollouts:
-    return Rollouts(completion=[f"answer {i}" for i in range(n)])
-
-
-def number_in(body) -> int:
-    return int(re.search(r"answer (\d+)", shown(body)).group(1))
-
-
-def test_a_good_server_gives_values_tokens_and_a_bill():
-    with ScriptedServer(lambda n, body: completion(f"Reasons. [[{number_in(body) % 10}]]")) as server:
-        judge = make(server, price_in=0.5, price_out=2.0)
-        signal = judge.rate(TEMPLATE, scale="raw")(rollouts(20))
-    assert signal.values.tolist() == [float(i % 10) for i in range(20)]
-    assert judge.usage.answered == 20 and judge.usage.failed == 0
-    assert judge.usage.prompt_tokens == 2000 and judge.usage.completion_tokens == 200
-    assert judge.usage.cost == pytest.approx(0.5 * 2.0 + 2.0 * 0.2)
-    assert "seed" not in server.seen[0] and "n" not in server.seen[0]
+from guerdon.judge import Endpoint, Judge, Retry
 
 
 @pytest.mark.parametrize(
@@ -75,6 +41,13 @@ def test_a_good_server_gives_values_tokens_and_a_bill():
         (error(500), "HTTP 500", 4),
         (error(503), "HTTP 503", 4),
         (error(400, "context of 8192 tokens exceeded"), "HTTP 400: context of # tokens exceeded", 1),
+        (
+            Step(
+                422, b'{"detail": [{"loc": ["body", "n"], "msg": "bad value", "input": "the whole prompt"}]}'
+            ),
+            "HTTP 422: ['body', 'n']: bad value",
+            1,
+        ),
         (error(302, "gone", Location="http://127.0.0.1:1/"), "HTTP 302: gone", 1),
         (Step(act=hang_up), "connection: server closed the connection", 4),
         (Step(act=half_a_body), "connection: reply broke off", 4),
@@ -86,12 +59,23 @@ def test_a_good_server_gives_values_tokens_and_a_bill():
 )
 def test_failures_are_missing_with_a_counted_cause(step, cause, requests):
     with ScriptedServer([step]) as server:
-        judge = make(server, timeout=0.4, max_reply_bytes=65536)
+        timeout = 0.4 if cause.startswith("timeout") else 10.0
+        judge = make(server, timeout=timeout, max_reply_bytes=65536)
         signal = judge.rate(TEMPLATE)(rollouts(1))
         assert len(server.seen) == requests
     assert math.isnan(signal.values[0])
     assert signal.cause_counts() == {f"judge: {cause}": 1}
     assert judge.usage.causes == {cause: 1} and judge.usage.attempts == requests
+
+
+def test_a_compressed_flood_is_not_unpacked():
+    packer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(packer.compress(b" " * (1 << 20)) for _ in range(400)) + packer.flush()
+    with ScriptedServer([Step(body=bomb, headers={"Content-Encoding": "gzip"})]) as server:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        signal = make(server, max_reply_bytes=65536).rate(TEMPLATE)(rollouts(1))
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert signal.missing == 1 and grown < 100 << 10  # KiB
 
 
 def test_bytes_that_are_no_http_are_a_cause():
@@ -133,7 +117,9 @@ def test_a_mixed_storm_loses_nothing_and_pays_nothing_twice(tmp_path):
 
 
 def test_retry_after_is_honoured_by_all_requests():
-    with ScriptedServer(lambda n, _: error(429, Retry_After="0.5") if n < 2 else completion("[[5]]")) as server:
+    with ScriptedServer(
+        lambda n, _: error(429, Retry_After="0.5") if n < 2 else completion("[[5]]")
+    ) as server:
         begin = time.monotonic()
         signal = make(server, concurrency=2).rate(TEMPLATE)(rollouts(6))
         assert signal.missing == 0
@@ -197,7 +183,9 @@ def test_a_wrong_key_is_told_at_once_and_not_hammered(monkeypatch):
         assert len(server.seen) < 20
         assert server.headers[0]["Authorization"] == "Bearer sk-very-secret"
     assert signal.missing == 500
-    assert "sk-very-secret" not in repr((signal.causes, judge.usage.as_dict(), judge.client, vars(judge.client)))
+    assert "sk-very-secret" not in repr(
+        (signal.causes, judge.usage.as_dict(), judge.client, vars(judge.client))
+    )
     assert "judge: HTTP 401: Incorrect API key provided: ***" in signal.cause_counts()
 
 
@@ -207,29 +195,16 @@ def test_nothing_listens(unused_port=9):
     assert signal.cause_counts() == {"judge: connection: cannot connect": 3}
 
 
-def test_missing_usage_is_counted_not_guessed():
-    with ScriptedServer([completion("[[5]]", usage=False)]) as server:
-        judge = make(server, price_in=1.0)
-        judge.rate(TEMPLATE)(rollouts(3))
-    assert judge.usage.unmetered == 3 and judge.usage.cost == 0
-
-
-@pytest.mark.parametrize("usage", [{"prompt_tokens": "many"}, {"prompt_tokens": -5}, 7, None, {"prompt_tokens": True}])
-def test_garbage_in_usage_is_no_number(usage):
-    body = {"choices": [{"message": {"content": "[[5]]"}}], "usage": usage}
-    with ScriptedServer([Step(body=json.dumps(body).encode())]) as server:
-        judge = make(server)
-        assert judge.rate(TEMPLATE)(rollouts(1)).missing == 0
-    assert judge.usage.unmetered == 1
-
-
 @pytest.mark.parametrize(
     ("choice", "cause"),
     [
         ({"finish_reason": "length"}, "judge: no verdict in the reply, which was cut at the token limit"),
         ({"finish_reason": "content_filter"}, "judge: no verdict in the reply, which was filtered"),
         ({}, "judge: no verdict in the reply"),
-        ({"message": {"role": "assistant", "content": None, "refusal": "no"}}, "judge: no verdict in the reply"),
+        (
+            {"message": {"role": "assistant", "content": None, "refusal": "no"}},
+            "judge: no verdict in the reply",
+        ),
     ],
 )
 def test_replies_without_verdict(choice, cause, tmp_path):
@@ -240,183 +215,3 @@ def test_replies_without_verdict(choice, cause, tmp_path):
         assert judge.usage.unread == 1
         assert reward(rollouts(1)).cause_counts() == {cause: 1}
         assert len(server.seen) == 1  # it was paid for: asking again would say the same
-
-
-def test_on_error_policies():
-    with ScriptedServer([error(400)]) as server:
-        assert make(server).rate(TEMPLATE, on_error=-1)(rollouts(2)).values.tolist() == [-1, -1]
-        with pytest.raises(Exception, match="could not score row 0"):
-            make(server).rate(TEMPLATE, on_error="raise")(rollouts(2))
-
-
-def test_equal_questions_are_asked_once():
-    with ScriptedServer([completion("[[5]]")]) as server:
-        judge = make(server)
-        signal = judge.rate(TEMPLATE)(Rollouts(completion=["same"] * 50))
-        assert len(server.seen) == 1 and signal.missing == 0
-    assert judge.usage.queries == 50 and judge.usage.shared == 49
-
-
-def test_cost_and_time_limits():
-    with ScriptedServer([completion("[[5]]")]) as server:
-        judge = make(server, price_in=1.0, limits=Limits(cost=0.55), concurrency=1)
-        signal = judge.rate(TEMPLATE)(rollouts(20))
-        assert len(server.seen) == 6
-    assert signal.cause_counts() == {"judge: cost limit of 0.55 reached": 14}
-    slow = completion("[[5]]")
-    slow.delay = 0.1
-    with ScriptedServer([slow]) as server:
-        signal = make(server, limits=Limits(seconds=0.35), concurrency=1).rate(TEMPLATE)(rollouts(20))
-    assert 1 <= 20 - signal.missing <= 5
-    assert set(signal.cause_counts()) == {"judge: time limit of 0.35 s reached"}
-
-
-def test_concurrency_is_bounded_and_used():
-    now, most, lock = [0], [0], threading.Lock()
-
-    def script(n, body):
-        with lock:
-            now[0] += 1
-            most[0] = max(most[0], now[0])
-        time.sleep(0.02)
-        with lock:
-            now[0] -= 1
-        return completion("[[5]]")
-
-    with ScriptedServer(script) as server:
-        judge = make(server, concurrency=5)
-        reward = judge.rate(TEMPLATE)
-        threads = [threading.Thread(target=reward, args=(Rollouts(completion=[f"{t} {i}" for i in range(20)]),)) for t in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(server.seen) == 60
-    assert 3 <= most[0] <= 5
-
-
-def test_sync_async_and_inside_a_running_loop():
-    with ScriptedServer([completion("[[9]]")]) as server:
-        judge = make(server)
-        reward = judge.rate(TEMPLATE)
-
-        async def inside():
-            ticks = 0
-
-            async def tick():
-                nonlocal ticks
-                while True:
-                    ticks += 1
-                    await asyncio.sleep(0.001)
-
-            ticker = asyncio.create_task(tick())
-            awaited = await reward.call_async(rollouts(5))
-            ticker.cancel()
-            blocking = reward(rollouts(3))
-            replies = await judge.ask_async(["Rate. [[k]]", [{"role": "user", "content": "x"}]])
-            return awaited, blocking, replies, ticks
-
-        awaited, blocking, replies, ticks = asyncio.run(inside())
-        assert awaited.values.tolist() == [1.0] * 5 and blocking.values.tolist() == [1.0] * 3
-        assert [reply.text for reply in replies] == ["[[9]]"] * 2 and ticks > 1
-        assert reward(rollouts(2)).values.tolist() == [1.0] * 2
-        assert judge(["a", "b"]) == ["[[9]]", "[[9]]"]
-
-
-def test_a_cancelled_call_leaves_the_judge_usable(tmp_path):
-    def script(n, body):
-        step = completion("[[4]]")
-        step.delay = 0.0 if number_in(body) < 5 else 0.3
-        return step
-
-    with ScriptedServer(script) as server:
-        judge = make(server, tmp_path / "c.sqlite", concurrency=2)
-        reward = judge.rate(TEMPLATE, scale="raw")
-
-        async def impatient():
-            await asyncio.wait_for(reward.call_async(rollouts(20)), 0.25)
-
-        with pytest.raises(TimeoutError):
-            asyncio.run(impatient())
-        time.sleep(0.05)
-        assert 5 <= len(judge.cache) < 20
-        before = len(server.seen)
-        assert reward(rollouts(5)).values.tolist() == [4.0] * 5
-        assert len(server.seen) == before
-
-
-def test_progress_is_told_and_its_errors_end_the_call():
-    told = []
-    with ScriptedServer([completion("[[5]]")]) as server:
-        judge = make(server, progress=told.append)
-        judge.rate(TEMPLATE)(rollouts(10))
-        assert [p.done for p in told] == list(range(11)) and told[-1].total == 10
-        assert told[-1].usage["answered"] == 10
-
-        def broken(progress):
-            raise RuntimeError("hook")
-
-        judge.progress = broken
-        with pytest.raises(RuntimeError, match="hook"):
-            judge.rate(TEMPLATE)(rollouts(10))
-        judge.progress = lambda p: judge.ask(["x"])
-        with pytest.raises(Exception, match="progress hook"):
-            judge.rate(TEMPLATE)(rollouts(1))
-
-
-def test_a_callable_judge_marks_what_did_not_come():
-    with ScriptedServer(lambda n, b: error(400) if "bad" in shown(b) else completion("yes")) as server:
-        answers = make(server)(["good", "bad", "good"])
-    assert answers[0] == answers[2] == "yes" and math.isnan(answers[1].value) and "HTTP 400" in answers[1].cause
-
-
-def test_no_rollouts_ask_nothing():
-    with ScriptedServer([error(500)]) as server:
-        assert len(make(server).rate(TEMPLATE)(Rollouts(completion=[]))) == 0
-        assert server.seen == []
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"url": "localhost:8000"}, "judge.url"),
-        ({"url": "ftp://x/v1"}, "judge.url"),
-        ({"url": "http://me:secret@x/v1"}, "must not hold a user or password"),
-        ({"api": "chats"}, "judge.api"),
-        ({"key_env": "NO_SUCH_VARIABLE_HERE"}, "NO_SUCH_VARIABLE_HERE is not set"),
-        ({"concurrency": 0}, "concurrency"),
-        ({"timeout": 0}, "timeout"),
-    ],
-)
-def test_settings_out_of_range(settings, message):
-    with pytest.raises(RecipeError, match=message):
-        Endpoint(**{"url": "http://x/v1", "model": "m", **settings})
-
-
-def test_addresses_and_headers(monkeypatch):
-    assert Endpoint("http://x:1/v1/", "m").url == "http://x:1/v1/chat/completions"
-    assert Endpoint("http://x/v1/chat/completions", "m").url == "http://x/v1/chat/completions"
-    azure = Endpoint("https://x/openai?api-version=2", "m", api="completions")
-    assert azure.url == "https://x/openai/completions?api-version=2"
-    monkeypatch.setenv("JUDGE_TEST_KEY", "k")
-    with ScriptedServer([completion("[[5]]")]) as server:
-        endpoint = Endpoint(server.url, "m", key_env="JUDGE_TEST_KEY", key_header="api-key", body={"effort": "low"})
-        Judge(endpoint).ask(["x"])
-        assert server.headers[0]["api-key"] == "k" and server.seen[0]["effort"] == "low"
-
-
-def test_votes_are_separate_draws():
-    votes = iter([2, 4, 9, 3])
-    lock = threading.Lock()
-
-    def script(n, body):
-        with lock:
-            return completion(f"[[{next(votes)}]]" if n != 3 else "nothing")
-
-    with ScriptedServer(script) as server:
-        judge = make(server, sampling={"temperature": 0.7}, concurrency=1)
-        total, parts = judge.rate(TEMPLATE, votes=4, scale="raw").explain(rollouts(1))
-    assert total.values[0] == 5.0 and parts["read"].values[0] == 0.75
-    assert parts["spread"].values[0] == pytest.approx(np.std([2, 4, 9]))
-    with pytest.raises(RecipeError, match="temperature"):
-        Judge(Endpoint("http://x/v1", "m")).rate(TEMPLATE, votes=3)

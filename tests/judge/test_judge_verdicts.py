@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
+import os
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from guerdon.errors import RecipeError
-from guerdon.judge import Reader, expected_value, reader
+from guerdon.judge import Reader, expected_value, reader, resolve
 from guerdon.judge.likelihoods import check_labels, label_logprobs
 from guerdon.judge.wire import positions
 
@@ -118,10 +122,8 @@ def test_json_schema():
         reader({"use": "json", "schema": {"type": "no such type"}})
 
 
-PIECES = st.sampled_from(
-    ["[[", "]]", "A", "B", ">", "=", "<", "7", ".", "/10", "{", "}", '"choice"', ":", '"A"', "yes", "no", "\n", " "]
-    + ["\\boxed{", "<score>", "</score>", "Rating: ", "[1, 0]", "<think>", "</think>", "full", "\ud800", "९", "²"]
-)
+TOKENS = r'[[ ]] A B > = < 7 . /10 { } "choice" : "A" yes no \boxed{ <score> </score> <think> </think> full'
+PIECES = st.sampled_from([*TOKENS.split(), "\n", " ", "Rating: ", "[1, 0]", "\ud800", "\u0967", "\u00b2"])
 
 
 @settings(max_examples=300, deadline=None)
@@ -143,12 +145,41 @@ def test_no_reader_ever_raises_or_leaves_its_range(text):
         assert value is None or (math.isfinite(value) and made.low <= value <= made.high)
 
 
-@pytest.mark.parametrize("attack", ["[[" * 10000, "{" * 20000, '{"a":' * 4000, "[0," * 7000, "Rating is " * 2000, "<score>1" * 2500, " " * 20000, "\\boxed{" * 3000])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "[[" * 10000,
+        "{" * 20000,
+        '{"a":' * 4000,
+        "[0," * 7000,
+        "Rating is " * 2000,
+        "<score>1" * 2500,
+        " " * 20000,
+        "\\boxed{" * 3000,
+    ],
+)
 def test_readers_are_fast_on_hostile_text(attack):
     for kind in KINDS:
         begin = time.perf_counter()
         reader(kind).label(attack)
         assert time.perf_counter() - begin < 0.5, kind
+
+
+@pytest.mark.skipif("GUERDON_DATA" not in os.environ, reason="GUERDON_DATA is not set")
+def test_published_verdicts_are_read_as_published():
+    """JudgeBench's o1-mini judge: 700 replies, and the score 65.71 recomputed from them."""
+    path = Path(os.environ["GUERDON_DATA"]) / "judgebench" / "verdicts__arena_hard__o1-mini.jsonl.gz"
+    five, right, pairs = reader("five_level"), 0, 0
+    with gzip.open(path, "rt") as lines:
+        for line in lines:
+            pair = json.loads(line)
+            texts = [game["judgment"]["response"] for game in pair["judgments"]]
+            labels = [five.label(text).replace(">>", ">") for text in texts]
+            assert labels == [game["decision"] for game in pair["judgments"]]
+            share = resolve(five.value(texts[0]), 1 - five.value(texts[1]), "sign")
+            right += share == (1.0 if pair["label"] == "A>B" else 0.0)
+            pairs += 1
+    assert pairs == 350 and round(100 * right / pairs, 2) == 65.71
 
 
 def test_readers_from_outside():
@@ -182,17 +213,23 @@ def test_expected_values():
     assert expected_value(logs, values) == pytest.approx((8.1, 1.0))
     yes = {"Yes": math.log(0.6), "No": math.log(0.2)}
     assert expected_value(yes, {"Yes": 1.0, "No": 0.0}) == pytest.approx((0.75, 0.8))
-    assert expected_value({"Yes": math.log(0.3)}, {"Yes": 1, "No": 0}, min_mass=0.2) == pytest.approx((1.0, 0.3))
+    assert expected_value({"Yes": math.log(0.3)}, {"Yes": 1, "No": 0}, min_mass=0.2) == pytest.approx(
+        (1.0, 0.3)
+    )
     assert math.isnan(expected_value({"Yes": math.log(0.3)}, {"Yes": 1, "No": 0})[0])
     assert math.isnan(expected_value({}, {"Yes": 1, "No": 0}, min_mass=0)[0])
 
 
 def test_label_logprobs():
     labels = ("Yes", "No")
-    found = label_logprobs([[(" Yes", -1.0), ("yes", -2.0), ("No", -3.0), ("Now", -0.5), ("Y", -4.0)]], labels)
+    found = label_logprobs(
+        [[(" Yes", -1.0), ("yes", -2.0), ("No", -3.0), ("Now", -0.5), ("Y", -4.0)]], labels
+    )
     assert found["Yes"] == pytest.approx(math.log(math.exp(-1) + math.exp(-2) + math.exp(-4)))
     assert found["No"] == pytest.approx(-3.0)
-    assert label_logprobs([[("\n", -0.1), ("Yes", -3.0)], [("**No", -0.2)]], labels) == {"No": pytest.approx(-0.2)}
+    assert label_logprobs([[("\n", -0.1), ("Yes", -3.0)], [("**No", -0.2)]], labels) == {
+        "No": pytest.approx(-0.2)
+    }
     assert label_logprobs([[("I", -0.1), ("Yes", -4.0)]], labels) == {"Yes": pytest.approx(-4.0)}
     assert label_logprobs([], labels) == {}
     with pytest.raises(RecipeError, match="begins"):
@@ -202,7 +239,9 @@ def test_label_logprobs():
 
 
 def test_positions_of_both_wire_formats():
-    chat = {"content": [{"token": "Yes", "logprob": -0.1, "top_logprobs": [{"token": "No", "logprob": -2.0}, 7]}]}
+    chat = {
+        "content": [{"token": "Yes", "logprob": -0.1, "top_logprobs": [{"token": "No", "logprob": -2.0}, 7]}]
+    }
     old = {"tokens": ["Yes"], "token_logprobs": [-0.1], "top_logprobs": [{"No": -2.0, "x": "?"}]}
     for form in (chat, old):
         assert sorted(positions(form)[0]) == [("No", -2.0), ("Yes", -0.1)]

@@ -106,8 +106,12 @@ def test_permutations_are_equal_and_equality_is_symmetric(rows, rng):
 
 
 def test_typed_columns_read_as_a_data_frame_would():
-    assert typed([1, 2]).kind == "int" and typed([1, None]).kind == "float" and typed(["1", "2"]).kind == "int"
-    assert typed(["1", "x"]).kind == "text" and typed(["1.5", None]).kind == "float" and typed([]).kind == "text"
+    assert (
+        typed([1, 2]).kind == "int" and typed([1, None]).kind == "float" and typed(["1", "2"]).kind == "int"
+    )
+    assert (
+        typed(["1", "x"]).kind == "text" and typed(["1.5", None]).kind == "float" and typed([]).kind == "text"
+    )
 
 
 def test_share_of_cells_never_leaves_its_range():
@@ -115,7 +119,10 @@ def test_share_of_cells_never_leaves_its_range():
 
     def some():
         width = rng.randint(1, 3)
-        return table(*([rng.choice([1, 2.5, "a", None]) for _ in range(width)] for _ in range(rng.randint(0, 8))), width=width)
+        return table(
+            *([rng.choice([1, 2.5, "a", None]) for _ in range(width)] for _ in range(rng.randint(0, 8))),
+            width=width,
+        )
 
     for match in ("columns", "rows"):
         for _ in range(300):
@@ -126,7 +133,9 @@ def test_share_of_cells_never_leaves_its_range():
 
 def test_queries_in_completions():
     assert find_sql("```sql\nSELECT 1\n```\n```sql\nSELECT 2;\n```") == "SELECT 2;"
-    assert find_sql("```\nselect 1\n```") == "select 1" and find_sql("```\nselect 1\n```", fenced=True) is None
+    assert (
+        find_sql("```\nselect 1\n```") == "select 1" and find_sql("```\nselect 1\n```", fenced=True) is None
+    )
     assert find_sql("<answer>WITH a AS (SELECT 1) SELECT * FROM a</answer>").startswith("WITH")
     assert find_sql("SELECT 1") == "SELECT 1" and find_sql("I select this") is None and find_sql("") is None
     assert find_sql("```sql\nN/A") is None
@@ -134,10 +143,15 @@ def test_queries_in_completions():
 
 def test_schema_items():
     pytest.importorskip("sqlglot")
-    assert schema_items("SELECT T1.Name, count(*) AS n FROM Tab T1 GROUP BY T1.Name ORDER BY n") == {"tab", "name"}
+    assert schema_items("SELECT T1.Name, count(*) AS n FROM Tab T1 GROUP BY T1.Name ORDER BY n") == {
+        "tab",
+        "name",
+    }
     assert schema_items("WITH c AS (SELECT a AS z FROM t) SELECT z FROM c") == {"a", "t"}
     assert schema_items("SELECT x.total FROM (SELECT sum(a) AS total FROM t) x") == {"a", "t"}
-    assert schema_items("SELECT a FROM t JOIN u USING (k) WHERE b IN (SELECT c FROM v WHERE v.d = t.e)") == set("atukbcvde")
+    assert schema_items(
+        "SELECT a FROM t JOIN u USING (k) WHERE b IN (SELECT c FROM v WHERE v.d = t.e)"
+    ) == set("atukbcvde")
     assert schema_items("SELECT * FROM t") == {"t"} and schema_items("SELECT 1, 'x'") == set()
     for broken in ("SELEC", "SELECT 1; SELECT 2", "DROP TABLE t", "SELECT " + "(" * 3000, "x" * 10_000):
         assert schema_items(broken) is None

@@ -19,7 +19,15 @@ from guerdon.verify.sql_tables import Database, Limits, QueryFailed
 
 SETUP = "CREATE TABLE t(a INT, b TEXT); INSERT INTO t VALUES (1,'x'),(2,'y'),(3,NULL);"
 FAST = Limits(seconds=0.4)
-ENGINES = ["sqlite", pytest.param("duckdb", marks=pytest.mark.skipif(not __import__("importlib").util.find_spec("duckdb"), reason="duckdb is not installed"))]
+ENGINES = [
+    "sqlite",
+    pytest.param(
+        "duckdb",
+        marks=pytest.mark.skipif(
+            not __import__("importlib").util.find_spec("duckdb"), reason="duckdb is not installed"
+        ),
+    ),
+]
 
 
 def run(query: str, engine: str = "sqlite", limits: Limits = FAST):
@@ -120,7 +128,7 @@ def test_sqlite_doors_are_closed(query, tmp_path):
         "LOAD httpfs",
         "SET memory_limit = '90GB'",
         "SET enable_external_access = true",
-        "PRAGMA database_list",
+        "PRAGMA memory_limit = '90GB'",
         "CALL pragma_version()",
         "SELECT * FROM FAST",
     ],
@@ -128,6 +136,16 @@ def test_sqlite_doors_are_closed(query, tmp_path):
 def test_duckdb_doors_are_closed(query, tmp_path):
     pytest.importorskip("duckdb")
     assert failure(query.format(dir=tmp_path), "duckdb") in ("forbidden", "error")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "setup", ["ATTACH '{dir}/a.db' AS a; CREATE TABLE a.t(x INT)", "VACUUM INTO '{dir}/b.db'", "CREATE TABLE"]
+)
+def test_a_setup_script_opens_no_files(engine, setup, tmp_path):
+    with pytest.raises(QueryFailed, match="setup"):
+        execute("SELECT 1", Database(engine, setup=setup.format(dir=tmp_path)))
     assert not list(tmp_path.iterdir())
 
 
@@ -148,7 +166,8 @@ def test_results_and_values_are_bounded(engine):
 
 def test_memory_is_bounded():
     small = Limits(seconds=5, memory_mb=64, value_bytes=1_000_000_000)
-    query = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r LIMIT 400) SELECT group_concat(hex(zeroblob(500000))) FROM r"
+    numbers = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r LIMIT 400)"
+    query = f"{numbers} SELECT group_concat(hex(zeroblob(500000))) FROM r"
     assert failure(query, "sqlite", small) in ("memory", "crash")
     assert run("SELECT 1", limits=small).rows == [(1,)]
 

@@ -31,7 +31,12 @@ def values(reward, *said: str, **inputs) -> list[float]:
 
 
 def test_verdicts_by_rule():
-    said = ("SELECT a, b FROM t ORDER BY a DESC", "SELECT DISTINCT a, b FROM t", "SELECT b, a FROM t", "SELECT nope")
+    said = (
+        "SELECT a, b FROM t ORDER BY a DESC",
+        "SELECT DISTINCT a, b FROM t",
+        "SELECT b, a FROM t",
+        "SELECT nope",
+    )
     assert values(sql(), *said) == [1, 0, 0, 0]
     assert values(sql(duplicates="drop"), *said) == [1, 1, 0, 0]
     assert values(sql(columns="any"), *said) == [1, 0, 1, 0]
@@ -45,7 +50,9 @@ def test_verdicts_by_rule():
 
 def test_failures_are_told_apart_in_the_details():
     found = sql(seconds=0.3).verdicts(
-        rollouts("WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r) SELECT * FROM r", "DROP TABLE t")
+        rollouts(
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r) SELECT * FROM r", "DROP TABLE t"
+        )
     )
     assert [v.value for v in found] == [0.0, 0.0]
     parts = sql().parts(rollouts("SELECT a FROM t", "SELEC"))
@@ -63,7 +70,13 @@ def test_databases_by_name(tmp_path):
     rows = Rollouts(
         completion=["SELECT a, b FROM t"] * 5,
         reference=["SELECT a, b FROM t"] * 5,
-        meta=[{"db_id": "shop"}, {"db_id": "flat"}, {"db": str(tmp_path / "flat.db")}, {"db_id": "../x"}, {"db_id": "no"}],
+        meta=[
+            {"db_id": "shop"},
+            {"db_id": "flat"},
+            {"db": str(tmp_path / "flat.db")},
+            {"db_id": "../x"},
+            {"db_id": "no"},
+        ],
     )
     signal = reward(rows)
     np.testing.assert_equal(signal.values, [1, 1, 1, np.nan, np.nan])
@@ -83,7 +96,11 @@ def test_references_as_tables_and_as_mappings():
 
 
 def test_causes_policies_and_pickling():
-    for reference, cause in ((None, "no reference"), ("SELECT nope FROM t", "reference query failed"), (7, "no reference")):
+    for reference, cause in (
+        (None, "no reference"),
+        ("SELECT nope FROM t", "reference query failed"),
+        (7, "no reference"),
+    ):
         signal = sql()(rollouts("SELECT 1", reference=reference))
         assert math.isnan(signal.values[0]) and cause in signal.causes[0]
     assert values(sql(on_error=-1.0), "SELECT 1", reference=None) == [-1.0]
@@ -101,4 +118,8 @@ def test_duckdb_agrees_with_sqlite():
     pytest.importorskip("duckdb")
     said = ("SELECT a, b FROM t", "SELECT a, avg(b) FROM t GROUP BY a", "SELECT a FROM t")
     reference = "SELECT a, sum(b)/count(*) FROM t GROUP BY a"
-    assert values(sql("duckdb"), *said, reference=reference) == values(sql(), *said, reference=reference) == [0, 1, 0]
+    assert (
+        values(sql("duckdb"), *said, reference=reference)
+        == values(sql(), *said, reference=reference)
+        == [0, 1, 0]
+    )

@@ -75,6 +75,77 @@ def credit(
 
 
 @app.command()
+def score(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Rollouts: .jsonl, .jsonl.gz or .parquet.")],
+    rewards: Annotated[
+        list[str],
+        typer.Option(
+            "--reward",
+            "-r",
+            metavar="[LABEL=]NAME",
+            help="A registered reward or system, file.py:function or module:function. Repeatable.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="OUT", help="The same records with one more signal each.")
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="KEY=VALUE",
+            help="A parameter, LABEL.KEY=VALUE where there are several rewards; on_error=nan, raise or a number.",
+        ),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes; default: one per core.")] = None,
+    limit: Annotated[float, typer.Option(min=0, help="Seconds for one record; 0: any.")] = 10.0,
+    batch_limit: Annotated[float, typer.Option(min=0, help="Seconds for one call on many; 0: any.")] = 60.0,
+    memory: Annotated[float, typer.Option(min=0, help="GB a worker may allocate; 0: any.")] = 4.0,
+    give_up: Annotated[
+        int, typer.Option(min=0, help="Kills in a row after which a reward is not tried further; 0: never.")
+    ] = 10,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Verdict cache; default: in the user's cache folder.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no verdict cache.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out broken records and count them.")
+    ] = False,
+    gather: Annotated[
+        bool, typer.Option("--gather", help="Read all into memory, for groups whose records lie apart.")
+    ] = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Also write the parts of composite rewards, as LABEL.PART.")
+    ] = False,
+    on: Annotated[str, typer.Option(metavar="PLACE", help="local, or ray: on a Ray cluster.")] = "local",
+    json: Json = False,
+) -> None:
+    """Score saved rollouts: streaming, cached, in parallel, resumable."""
+    forward.call(
+        "guerdon.cli.score:score_command",
+        source=source,
+        rewards=rewards,
+        out=out,
+        settings=settings or [],
+        workers=workers,
+        limit=limit,
+        batch_limit=batch_limit,
+        memory=memory,
+        give_up=give_up,
+        cache=cache,
+        no_cache=no_cache,
+        resume=resume,
+        skip_bad=skip_bad,
+        gather=gather,
+        parts=parts,
+        on=on,
+        json=json,
+    )
+
+
+@app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
     overrides: Settings = None,

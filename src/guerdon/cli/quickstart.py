@@ -21,7 +21,7 @@ TASK = {"use": "chain", "terms": 4, "max_operand": 9, "high": 20}
 MODEL: dict[str, Any] = {"layers": 4, "dim": 128, "heads": 4, "context": 96}
 MAX_NEW_TOKENS = 32
 WARM_STEPS, WARM_CHECK, WARM_ACCURACY = 600, 20, 0.3
-RL_STEPS = 200
+RL_STEPS = 150
 TEST_PROBLEMS = 500
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -148,12 +148,12 @@ def _result(name: str, run: Run, before: Any, after: Any, seconds: float) -> dic
 
 def verdict(gap: Any) -> str:
     """Which run won, in words; a paired 95 % interval that contains 0 is no win."""
-    amount = f"{100 * abs(gap.mean):.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+    interval = f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
     if gap.low > 0:
-        return f"rewarding steps too won by {amount}"
+        return f"rewarding steps too won by {100 * gap.mean:.1f} points {interval}"
     if gap.high < 0:
-        return f"rewarding the outcome only won by {amount}"
-    return f"no clear winner: rewarding steps too changed accuracy by {100 * gap.mean:+.1f} points ({amount})"
+        return f"rewarding the outcome only won by {-100 * gap.mean:.1f} points {interval}"
+    return f"no clear winner: rewarding steps too changed accuracy by {100 * gap.mean:+.1f} points {interval}"
 
 
 def _print(document: dict[str, Any], results: list[dict[str, Any]], out: Path) -> None:

@@ -7,7 +7,6 @@ tokens are contiguous and sliding windows measure true distances.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,7 @@ import torch
 from guerdon.data.ragged import Ragged
 from guerdon.engines.hf_model import Head
 from guerdon.engines.packing import put, unique_contexts
-
-Contexts = Sequence[tuple[int, ...]]
+from guerdon.engines.policy import Contexts
 
 
 def shared_states(

@@ -110,7 +110,7 @@ class Tokenizer(Protocol):
 
 @runtime_checkable
 class Engine(Protocol):
-    """A policy that samples, scores and (unless frozen) learns. See `LabEngine` for the details."""
+    """A policy that samples, scores and (unless frozen) learns. See `TorchEngine` for the details."""
 
     tokenizer: Any
     device: Any

@@ -26,13 +26,13 @@ _NAMES = {
     "Retry": "retry",
     "Template": "templates",
     "Usage": "usage",
-    "checklist": "connect",
+    "checklist": "factories",
     "cleaned": "escaping",
-    "connect": "connect",
+    "connect": "factories",
     "expected_value": "likelihoods",
     "fenced": "escaping",
-    "pairwise": "connect",
-    "rate": "connect",
+    "pairwise": "factories",
+    "rate": "factories",
     "reader": "verdicts",
     "resolve": "orders",
     "template_names": "templates",
@@ -41,12 +41,12 @@ _NAMES = {
 if TYPE_CHECKING:
     from guerdon.judge.asking import Limits
     from guerdon.judge.cache import ReplyCache
-    from guerdon.judge.connect import checklist, connect, pairwise, rate
     from guerdon.judge.criteria import ChecklistReward
     from guerdon.judge.endpoint import Endpoint
     from guerdon.judge.engine_client import EngineClient, NamedEngine
     from guerdon.judge.escaping import cleaned, fenced
     from guerdon.judge.exchange import Progress, Query, Reply
+    from guerdon.judge.factories import checklist, connect, pairwise, rate
     from guerdon.judge.judge import Judge
     from guerdon.judge.likelihoods import expected_value
     from guerdon.judge.orders import resolve

@@ -133,6 +133,7 @@ class AskedReward(SampleReward):
         lacking = self.template.missing_material(material)
         if lacking:
             return missing(f"no {lacking}: the judge's template {self.template.name!r} shows it")
+        self.judge.usage.shortened += self.template.shortens(material)
         return self.template.render(material)
 
     def opinion(self, reply: Reply) -> Verdict:

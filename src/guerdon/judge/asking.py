@@ -76,7 +76,8 @@ class Asking:
         """
         self._replies: list[Reply | None] = [None] * len(queries)
         self._sampling = sampling
-        self._stop_at = asyncio.get_running_loop().time() + (self._limits.seconds or float("inf"))
+        seconds = self._limits.seconds
+        self._stop_at = float("inf") if seconds is None else asyncio.get_running_loop().time() + seconds
         for at, query in enumerate(queries):
             key = query_key(query, self._client.identity, sampling, self._client.body, self._version)
             self._queries.setdefault(key, query)

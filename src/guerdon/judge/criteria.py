@@ -95,6 +95,12 @@ class ChecklistReward(AskedReward):
         options = {"criteria": self.criteria, "field": field, "combine": combine, "unclear": unclear}
         chosen = shipped if template is None else template
         super().__init__(judge, chosen, votes, read, min_mass, on_error, **options, partial=partial)
+        made = self.template.reader
+        if not together and not 0.0 <= made.low < made.high <= 1.0:
+            raise RecipeError(
+                f"judge.checklist.template: {self.template.name!r} gives verdicts from {made.low:g} to "
+                f"{made.high:g}; a criterion is met from 0 to 1 (see the template 'criterion')"
+            )
         self.field, self.together, self.partial = field, together, partial
         self.combine, self.unclear = combine, unclear
 

@@ -13,8 +13,16 @@ from guerdon.errors import RecipeError
 from guerdon.judge.background import adopt
 from guerdon.judge.exchange import Query, Reply, failure
 from guerdon.judge.retry import AGAIN, REFUSED, Breaker, Retry, retry_after
-from guerdon.judge.transport import address, connection_cause, excerpt, head, need_aiohttp, whole
-from guerdon.judge.wire import PATHS, TOP_LOGPROBS, Garbled, error_message, read_reply, request_body
+from guerdon.judge.transport import HEADER, address, connection_cause, excerpt, head, need_aiohttp, whole
+from guerdon.judge.wire import (
+    PATHS,
+    TOP_LOGPROBS,
+    Garbled,
+    checked_body,
+    error_message,
+    read_reply,
+    request_body,
+)
 
 _LOOK = 0.05  # seconds between looks at how a probe of a silent endpoint goes
 _ABANDONED: list[Any] = []  # sessions of a parent process: closing them would end the parent's connections
@@ -82,12 +90,14 @@ class Endpoint:
         need_aiohttp()
         if api not in PATHS:
             raise RecipeError(f"judge.api: got {api!r}, expected one of {', '.join(PATHS)}")
+        if not model or not HEADER.fullmatch(key_header):
+            raise RecipeError(f"judge: model {model!r} or key_header {key_header!r} is no name")
         if concurrency < 1 or timeout <= 0 or max_reply_bytes < 1:
             raise RecipeError("judge: concurrency and max_reply_bytes must be >= 1, timeout > 0")
         self.url = address(url, PATHS[api])
         self.model, self.api, self.concurrency = model, api, concurrency
         self.key_env, self.key_header = key_env, key_header
-        self.body: Mapping[str, Any] = dict(body or {})
+        self.body: Mapping[str, Any] = checked_body(body or {})
         self.limit_field, self.timeout = limit_field, timeout
         self.top_logprobs = TOP_LOGPROBS[api] if top_logprobs is None else top_logprobs
         self.retry, self.max_reply_bytes, self.trust_env = retry or Retry(), max_reply_bytes, trust_env
@@ -258,4 +268,4 @@ class Endpoint:
         self._fresh()
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.url!r}, {self.model!r})"
+        return f"Endpoint({self.url.partition('?')[0]!r}, {self.model!r})"

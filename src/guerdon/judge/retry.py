@@ -12,8 +12,9 @@ from email.utils import parsedate_to_datetime
 from guerdon.errors import RecipeError
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
-REFUSED = frozenset({401, 403, 404})
-"""Statuses that concern every request, not this one: a wrong key, address or model name."""
+REFUSED = frozenset({401, 402, 404})
+"""Statuses that concern every request, not this one: a wrong key, no money, a wrong address or model.
+403 is none of them: some servers answer it to contents they do not like."""
 
 
 @dataclass(frozen=True)

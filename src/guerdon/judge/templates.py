@@ -152,6 +152,10 @@ class Template:
             for message in self.messages
         )
 
+    def shortens(self, material: Mapping[str, str]) -> bool:
+        """Whether some material in this template is longer than `max_characters`."""
+        return any(len(material[name]) > self.max_characters for name in self.places if name in material)
+
     def missing_material(self, material: Mapping[str, str]) -> str | None:
         """The first place that has no material."""
         return next((name for name in sorted(self.places - {"fences"}) if name not in material), None)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from guerdon.errors import RecipeError
 
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+
 
 def need_aiohttp() -> None:
+    """Raise RecipeError with the install line where aiohttp is missing."""
     try:
         import aiohttp  # noqa: F401
     except ImportError as error:

@@ -21,6 +21,7 @@ class Usage:
         failed: without reply; `causes` says why, `examples` holds the first whole message of each.
         attempts: requests sent, with repetitions.
         unread: replies in which no verdict was found.
+        shortened: questions whose material was too long for the template and lost its middle.
         unmetered: replies whose tokens the server did not count: their cost is missing in `cost`.
         unsaved: replies that could not be written to the cache.
     """
@@ -34,6 +35,7 @@ class Usage:
     failed: int = 0
     attempts: int = 0
     unread: int = 0
+    shortened: int = 0
     unmetered: int = 0
     unsaved: int = 0
     prompt_tokens: int = 0

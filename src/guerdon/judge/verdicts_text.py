@@ -170,10 +170,10 @@ def _validator(schema: Mapping[str, Any] | None) -> Any:
     if schema is None:
         return lambda value: True
     try:
-        import jsonschema
+        import jsonschema  # type: ignore[import-untyped, unused-ignore]
         from referencing import Registry
     except ImportError as error:
-        raise RecipeError("verdict.schema needs jsonschema: pip install 'guerdon[judge]'") from error
+        raise RecipeError("verdict.schema needs jsonschema: pip install 'guerdon[text]'") from error
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:

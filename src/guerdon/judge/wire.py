@@ -8,15 +8,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guerdon.engines.protocol import Sampling
+from guerdon.errors import RecipeError
 from guerdon.judge.exchange import Query, Reply, countable
 from guerdon.judge.likelihoods import Position, label_logprobs
 
 PATHS = {"chat": "chat/completions", "completions": "completions"}
+_TAKEN = frozenset({"model", "messages", "prompt", "n", "best_of", "stream"})
 TOP_LOGPROBS = {"chat": 20, "completions": 5}  # what OpenAI allows at most
 
 
 class Garbled(ValueError):
     """A server answered, but not with a completion; the message is a countable cause."""
+
+
+def checked_body(further: Mapping[str, Any]) -> dict[str, Any]:
+    """Further request fields, which must be JSON and must not take over the request.
+
+    Raises:
+        RecipeError: they are not, or do.
+    """
+    taken = sorted(_TAKEN.intersection(further))
+    if taken:
+        raise RecipeError(f"judge.body must not set {', '.join(taken)}: the judge does")
+    try:
+        return json.loads(json.dumps(dict(further)))
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"judge.body must be a mapping that JSON can express: {error}") from error
 
 
 def request_body(
@@ -156,4 +173,7 @@ def error_message(data: bytes) -> str:
     for name in ("error", "message", "detail"):
         while isinstance(content, dict) and name in content:
             content = content[name]
+    if isinstance(content, list) and content and isinstance(content[0], dict) and "msg" in content[0]:
+        # FastAPI's validation errors repeat the whole input; field and message are enough
+        content = f"{content[0].get('loc')}: {content[0]['msg']}"
     return countable(content if isinstance(content, str) else json.dumps(content))

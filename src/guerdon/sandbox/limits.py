@@ -9,6 +9,7 @@ from typing import Any
 from guerdon.errors import RecipeError
 
 MIB = 1 << 20
+_KERNEL = ("memory", "processes", "file_size", "open_files")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,10 @@ class Limits:
                 raise RecipeError(f"limits.{name} must be {kind} above 0, got {value!r}")
         if self.open_files < 16 or self.memory < 16 * MIB:
             raise RecipeError("limits.open_files must be at least 16 and limits.memory at least 16 MiB")
+
+    def within(self, other: Limits) -> bool:
+        """Whether a process that lives under `other` can be given these: the kernel only ever lowers its limits."""
+        return all(getattr(self, name) <= getattr(other, name) for name in _KERNEL)
 
     def with_(self, **changes: Any) -> Limits:
         """A copy with some limits changed."""

@@ -103,14 +103,17 @@ class Sandbox:
                 worker.close()
             self._slots.put(None)
 
-    def _with_worker(self, use: Callable[[Worker], _Out]) -> _Out:
+    def _with_worker(self, limits: Limits, use: Callable[[Worker], _Out]) -> _Out:
         """Lend a worker, waiting for one where all are busy; a lost one is replaced and the item repeated."""
         if self._owner != os.getpid():  # after a fork the workers are the parent's
             self._reset()
         for attempt in range(_RETRIES + 1):
             worker = self._slots.get()
             try:
-                worker = worker or Worker(self.settings)
+                if worker is not None and not limits.within(worker.limits):
+                    worker.close()
+                    worker = None
+                worker = worker or Worker(self.settings, limits)
                 return use(worker)
             except WorkerLost:
                 _discard(worker)
@@ -164,10 +167,10 @@ class Sandbox:
         labels = list(names) if names is not None else [str(number) for number in range(len(tests))]
         if len(labels) != len(tests):
             raise RecipeError(f"{len(labels)} names for {len(tests)} tests")
-        own = asdict(limits or self.limits)
+        own = limits or self.limits
         body = {"program": program, "setup": setup, "entry": entry, "split": split, "stop": stop}
         done: list[Report] = []
-        first, deadline = 0, time.monotonic() + own["wall"]
+        first, deadline = 0, time.monotonic() + own.wall
         while True:
             part = {**body, "tests": list(tests[first:])}
             outcome = self._judge(part, labels[first:], own, seen)
@@ -178,18 +181,19 @@ class Sandbox:
             if split or cut >= len(report.tests) or time.monotonic() >= deadline:
                 return _joined([*done, report])
             done.append(_shortened(report, cut))
-            first, own = first + cut, {**own, "wall": max(0.01, deadline - time.monotonic())}
+            first, own = first + cut, own.with_(wall=max(0.01, deadline - time.monotonic()))
 
     def _judge(
-        self, body: dict[str, Any], labels: list[str], limits: dict[str, Any], seen: Callable[..., None] | None
+        self, body: dict[str, Any], labels: list[str], limits: Limits, seen: Callable[..., None] | None
     ) -> Outcome:
         def show(entry: dict[str, Any]) -> None:
             if seen is not None and "status" in entry:
                 name = labels[entry["test"]]
                 seen(TestVerdict(name, entry["status"], entry.get("text", ""), entry.get("stdout", ""), entry["seconds"]))
 
-        entries, report = self._with_worker(lambda worker: worker.tests(body, limits, show if seen else None))
-        return Outcome(labels, entries, {**report, "stop": body["stop"]}, limits)
+        sent, watch = asdict(limits), show if seen else None
+        entries, report = self._with_worker(limits, lambda worker: worker.tests(body, sent, watch))
+        return Outcome(labels, entries, {**report, "stop": body["stop"]}, sent)
 
     def python(
         self,
@@ -223,8 +227,9 @@ class Sandbox:
         return self._run("command", _script("", list(command), files, environment), stdin, limits)
 
     def _run(self, kind: str, body: dict[str, Any], stdin: str, limits: Limits | None) -> Execution:
-        own, data = asdict(limits or self.limits), stdin.encode("utf-8", "surrogateescape")
-        report, out, err = self._with_worker(lambda worker: worker.script(kind, body, data, own))
+        limits = limits or self.limits
+        own, data = asdict(limits), stdin.encode("utf-8", "surrogateescape")
+        report, out, err = self._with_worker(limits, lambda worker: worker.script(kind, body, data, own))
         finished = report["reason"] is None and report["status"] & 127 == 0
         status, text = ("finished", "") if finished else ending(report, own)
         code = report["status"] >> 8 if finished else None
@@ -292,7 +297,7 @@ def _joined(reports: Sequence[Report]) -> Report:
 def why_not(unsafe: bool = False) -> str:
     """Why untrusted code cannot be run on this machine; "" where it can. Tried once per process."""
     try:
-        Worker(Settings(preload=(), unsafe=unsafe)).close()
+        Worker(Settings(preload=(), unsafe=unsafe), Limits()).close()
     except SandboxError as error:
         return str(error)
     return ""

@@ -15,6 +15,7 @@ from typing import IO, Any
 from guerdon.sandbox import launch
 from guerdon.sandbox.errors import SandboxError
 from guerdon.sandbox.inside import wire
+from guerdon.sandbox.limits import Limits
 
 _START = 60.0
 _GRACE = 15.0
@@ -34,8 +35,9 @@ class Worker:
         SandboxError: it cannot be started here.
     """
 
-    def __init__(self, settings: launch.Settings) -> None:
-        process, self.control, errors = launch.start(settings)
+    def __init__(self, settings: launch.Settings, limits: Limits) -> None:
+        self.limits = limits
+        process, self.control, errors = launch.start(settings, limits)
         self._finalizer = weakref.finalize(self, _end, os.getpid(), process, self.control)
         self.control.settimeout(_START)
         try:

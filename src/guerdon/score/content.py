@@ -56,20 +56,23 @@ def row_digests(chunk: Chunk, traits: Traits, reward: Any = None, own: Sequence[
 
 
 def _by_key(chunk: Chunk, reward: SampleReward) -> list[bytes]:
-    """By what the reward itself calls the same; all it may read where it does not say."""
+    """By what the reward itself calls the same; by all it may read where it does not say."""
     columns = [chunk.column(name) for name in READABLE]
-    ask = reward.key
+    ask, dump = reward.key, marshal.dumps
     found = []
-    for prompt, completion, reference, meta in zip(*columns, strict=True):
-        content: Any = (prompt, completion, reference, meta)
-        if isinstance(completion, str):
+    for content in zip(*columns, strict=True):
+        key = None
+        if isinstance(content[1], str):
             try:
-                key = ask(Row(prompt, completion, reference, meta))
+                key = ask(Row(*content))
             except Exception:  # a record of the wrong shape: scoring it will say what is wrong
                 key = None
-            content = content if key is None else ("key", key)
-        found.append(content)
-    return digests(found)
+        try:
+            data = dump(content if key is None else ("key", key), _VERSION)
+            found.append(blake2b(data, digest_size=_SIZE).digest())
+        except ValueError:  # a key of objects, whose text says nothing about their content
+            found.append(digest(content))
+    return found
 
 
 def _whole_records(columns: Columns, own: Sequence[str]) -> list[bytes]:

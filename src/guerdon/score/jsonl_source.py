@@ -33,12 +33,15 @@ class JsonlSource:
         path: the file.
         skip_bad: leave out records that cannot be used; else they raise.
         whole_groups: no chunk ends inside a group.
+        gather: one chunk of all records.
     """
 
     unit = UNIT
 
-    def __init__(self, path: Path, skip_bad: bool, whole_groups: bool) -> None:
-        self.path, self.skip_bad, self.whole_groups = path, skip_bad, whole_groups
+    def __init__(
+        self, path: Path, skip_bad: bool = False, whole_groups: bool = False, gather: bool = False
+    ) -> None:
+        self.path, self.skip_bad, self.whole_groups, self.gather = path, skip_bad, whole_groups, gather
         self._zipped = path.name.lower().endswith(".gz")
         self._damage: str | None = None
 
@@ -51,12 +54,15 @@ class JsonlSource:
             return None
         return max(1, round(size * head.count(b"\n") / len(head)))
 
-    def chunks(self, after: Position, rows: Callable[[], int]) -> Iterator[Chunk]:
-        """Chunks from a position on ({}: the beginning).
+    def chunks(
+        self, after: Position, rows: Callable[[], int], until: Position | None = None
+    ) -> Iterator[Chunk]:
+        """Chunks from a position on.
 
         Args:
-            after: where to begin.
+            after: where to begin; {}: at the beginning.
             rows: asked before every chunk how many lines to read.
+            until: where to end; None: at the end.
 
         Raises:
             DataError: a record that cannot be used, unless they are skipped.
@@ -64,31 +70,25 @@ class JsonlSource:
         schema = load_schema(after)
         offset, number = int(after.get("offset", 0)), int(after.get("line", 0))
         held: list[bytes] = []
-        self._damage = None
         with self._open() as file:
             file.seek(offset)
-            lines = self._guarded(file) if self._zipped else file
+            lines = self._lines(file, None if until is None else int(until["line"]) - number)
             while True:
-                fresh = list(islice(lines, max(rows(), len(held))))
-                lines_now = held + fresh
-                if not lines_now:
+                # a group longer than that is read in ever larger pieces
+                fresh = list(islice(lines, None if self.gather else max(rows(), len(held))))
+                if not fresh and not held:
                     break
-                keep = len(lines_now)
-                if self.whole_groups and fresh:
-                    keep = self._complete(lines_now, number)
-                    if not keep:
-                        held = lines_now
-                        continue
-                taken, held = lines_now[:keep], lines_now[keep:]
-                offset += sum(map(len, taken))
-                chunk = self._chunk(taken, number, schema)
-                number += len(taken)
-                chunk.after = {"offset": offset, "line": number, **dump_schema(schema)}
-                yield chunk
+                keep = self._complete(held + fresh) if self.whole_groups and fresh else len(held + fresh)
+                taken, held = (held + fresh)[:keep], (held + fresh)[keep:]
+                if taken:
+                    offset += sum(map(len, taken))
+                    chunk = self._chunk(taken, number, schema)
+                    number += len(taken)
+                    chunk.after = {"offset": offset, "line": number, **dump_schema(schema)}
+                    yield chunk
         if self._damage:
-            reason = f"{self.path} line {number + 1}: {self._damage}"
             if not self.skip_bad:
-                raise DataError(reason)
+                raise DataError(f"{self.path} line {number + 1}: {self._damage}")
             end = {"offset": offset, "line": number, **dump_schema(schema)}
             yield Chunk(Columns(0), (), [], end, [(number + 1, self._damage)])
 
@@ -105,6 +105,11 @@ class JsonlSource:
     def _open(self) -> Any:
         return gzip.open(self.path, "rb") if self._zipped else open(self.path, "rb")
 
+    def _lines(self, file: Any, most: int | None) -> Iterator[bytes]:
+        """At most so many lines; damage to a compressed file ends them."""
+        self._damage = None
+        return islice(self._guarded(file) if self._zipped else file, most)
+
     def _guarded(self, file: Any) -> Iterator[bytes]:
         try:
             yield from file
@@ -113,7 +118,7 @@ class JsonlSource:
         except (gzip.BadGzipFile, zlib.error) as error:
             self._damage = f"expected gzip data: {error}"
 
-    def _complete(self, lines: list[bytes], number: int) -> int:
+    def _complete(self, lines: list[bytes]) -> int:
         """How many of the lines belong to groups that have certainly ended."""
         records, _ = parse_lines([line.strip() for line in lines])
         labels = [(i, record.get("group")) for i, record in enumerate(records) if record is not None]

@@ -25,8 +25,10 @@ class ParquetSource:
 
     unit = "row"
 
-    def __init__(self, path: Path, skip_bad: bool, whole_groups: bool) -> None:
-        self.path, self.skip_bad, self.whole_groups = path, skip_bad, whole_groups
+    def __init__(
+        self, path: Path, skip_bad: bool = False, whole_groups: bool = False, gather: bool = False
+    ) -> None:
+        self.path, self.skip_bad, self.whole_groups, self.gather = path, skip_bad, whole_groups, gather
         with self._file() as file:
             self._rows = file.metadata.num_rows
             names = file.schema_arrow.names
@@ -38,11 +40,14 @@ class ParquetSource:
         """How many records there are."""
         return self._rows
 
-    def chunks(self, after: Position, rows: Callable[[], int]) -> Iterator[Chunk]:
-        """Chunks from a position on; see `JsonlSource.chunks`."""
+    def chunks(
+        self, after: Position, rows: Callable[[], int], until: Position | None = None
+    ) -> Iterator[Chunk]:
+        """Chunks from a position on, up to another; see `JsonlSource.chunks`."""
         schema, start = load_schema(after), int(after.get("row", 0))
+        stop = self._rows if until is None else int(until["row"])
         held: pa.Table | None = None
-        for table in self._tables(start, rows):
+        for table in self._tables(start, stop, rows):
             if held is not None:
                 table = pa.concat_tables([held, table]).combine_chunks()
             keep = self._complete(table) if self.whole_groups else len(table)
@@ -74,24 +79,31 @@ class ParquetSource:
         reason = str(error).splitlines()[0]
         return DataError(f"{self.path}: cannot be read as Parquet, it may have been cut off: {reason}")
 
-    def _tables(self, start: int, rows: Callable[[], int]) -> Iterator[pa.Table]:
-        """Tables of as many rows as wanted, from row `start` on."""
+    def _tables(self, start: int, stop: int, rows: Callable[[], int]) -> Iterator[pa.Table]:
+        """Rows `start` to `stop` in tables of as many as wanted."""
         with self._file() as file:
-            sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-            first = 0
-            while first < len(sizes) and start >= sizes[first]:
-                start -= sizes[first]
-                first += 1
-            groups = list(range(first, len(sizes)))
+            groups, first = self._row_groups(file, start, stop)
+            left, at = stop - start, start - first
             try:
+                if self.gather and groups:
+                    yield file.read_row_groups(groups).slice(at, left)
+                    return
                 for batch in file.iter_batches(_READ, row_groups=groups) if groups else ():
-                    at, start = min(start, len(batch)), max(start - len(batch), 0)
-                    while at < len(batch):
-                        size = rows()
-                        yield pa.Table.from_batches([batch.slice(at, size)])
-                        at += size
+                    while at < len(batch) and left:
+                        part = batch.slice(at, min(rows(), left))
+                        at, left = at + len(part), left - len(part)
+                        yield pa.Table.from_batches([part])
+                    at = max(at - len(batch), 0)
             except (pa.ArrowException, OSError) as error:
                 raise self._unreadable(error) from error
+
+    @staticmethod
+    def _row_groups(file: pq.ParquetFile, start: int, stop: int) -> tuple[list[int], int]:
+        """Row groups that hold some of the rows, and the first row of the first of them."""
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        ends = np.cumsum([0, *sizes]).tolist()
+        groups = [i for i in range(len(sizes)) if ends[i] < stop and ends[i + 1] > start]
+        return groups, ends[groups[0]] if groups else 0
 
     def _complete(self, table: pa.Table) -> int:
         """How many rows belong to groups that have certainly ended."""

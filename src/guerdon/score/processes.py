@@ -38,7 +38,7 @@ class WorkerProcess:
         with ours, theirs, tempfile.TemporaryFile() as page:
             page.truncate(CLOCK.size)
             self._clock = mmap.mmap(page.fileno(), CLOCK.size)
-            CLOCK.pack_into(self._clock, 0, IDLE, 0.0)
+            CLOCK.pack_into(self._clock, 0, time.monotonic(), IDLE)
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), str(page.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -70,7 +70,7 @@ class WorkerProcess:
 
     def now(self) -> tuple[int, float]:
         """The unit being scored (IDLE, TOGETHER) and since how many seconds."""
-        unit, since = CLOCK.unpack_from(self._clock)
+        since, unit = CLOCK.unpack_from(self._clock)
         return unit, time.monotonic() - since if unit != IDLE else 0.0
 
     def resident(self) -> int:

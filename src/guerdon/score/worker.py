@@ -26,8 +26,9 @@ from guerdon.score.loading import load, traits_of
 from guerdon.score.spec import Spec
 
 IDLE = -1
-CLOCK = struct.Struct("=qd")
-"""Unit being scored (or IDLE, TOGETHER) and since when, by `time.monotonic`."""
+CLOCK = struct.Struct("@dq")
+"""Since when, by `time.monotonic`, and the unit being scored (or IDLE, TOGETHER). In this order, each in one
+store of eight bytes: whoever reads in between sees a time that is too new, never one that is too old."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -59,11 +60,11 @@ class SharedClock:
 
     def start(self, unit: int) -> None:
         """From now on this unit is being scored."""
-        CLOCK.pack_into(self._page, 0, unit, time.monotonic())
+        CLOCK.pack_into(self._page, 0, time.monotonic(), unit)
 
     def stop(self) -> None:
         """Nothing is being scored."""
-        CLOCK.pack_into(self._page, 0, IDLE, 0.0)
+        CLOCK.pack_into(self._page, 0, time.monotonic(), IDLE)
 
 
 def main(control: int, clock: int) -> None:

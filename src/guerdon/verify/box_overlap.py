@@ -12,7 +12,6 @@ from guerdon.errors import RecipeError
 from guerdon.scoring import Row, Verdict, missing
 from guerdon.verify.assignment import best_pairs
 from guerdon.verify.composite import Composite, given
-from guerdon.verify.json_text import NotJSON, find_json
 from guerdon.verify.markup import finder
 
 Box = tuple[float, float, float, float]
@@ -69,13 +68,7 @@ def paired_iou(gold: Sequence[Box], said: Sequence[Box]) -> tuple[float, list[fl
 
 
 def number_rows(text: str, width: int) -> list[tuple[float, ...]]:
-    """All rows of `width` numbers in a text: JSON (lists, objects with bbox_2d, point ..), else brackets."""
-    try:
-        found = _rows(find_json(text), width)
-    except NotJSON:
-        found = []
-    if found:
-        return found
+    """All rows of `width` numbers in square or round brackets, also inside JSON; in order."""
     rows = [tuple(map(float, match.split(","))) for match in _NUMBERS.findall(text)]
     return [row for row in rows if len(row) == width]
 

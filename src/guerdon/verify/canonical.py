@@ -70,6 +70,15 @@ def content_id(value: Any, volatile: Iterable[str] = VOLATILE) -> str:
     return hashlib.sha256(canonical_json(sort_locations(without(value, volatile))).encode()).hexdigest()
 
 
+def released_id(value: Any) -> str:
+    """How the released tool names a bundle: sha256: and the digest of sorted, compact, ASCII-escaped JSON.
+
+    Nothing is left out and no list is sorted, so two runs over equal content may differ in it.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
 def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 

@@ -19,7 +19,8 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ALONE = re.compile(r"\(?([A-Z])\)?[.:)]?")
 _LEADING = re.compile(r"\(([A-Z])\)|([A-Z])[.:)](?=\s|$)")
 _STATED = re.compile(
-    r"\b(?:answer|option|choice)(?:\s+is|\s*:)?(?:\s+option)?\s*(?:is\s*)?:?\s*\(?\**([A-Z])\**\)?(?![A-Za-z'])"
+    r"\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)(?: is)?[\s:=*(]{0,10}(?:[Oo]ption |[Cc]hoice )?"
+    r"[*(]{0,4}([A-Z])(?![A-Za-z'’])"
 )
 _ANCHORED = re.compile(
     r"\b(?:all|none|both|neither|some|any|either)\b.*\b(?:above|these|those|below|options|choices)\b"

@@ -193,6 +193,14 @@ def given(row: Row, name: str, default: Any = None) -> Any:
     for source in (row.meta, row.reference):
         if isinstance(source, Mapping) and not absent(source.get(name)):
             return source[name]
+    return None if absent(default) else default
+
+
+def stated(row: Row, name: str, default: Any = None) -> Any:
+    """As `given`, but NaN counts: a score that is there and missing is not the same as no score."""
+    for source in (row.meta, row.reference):
+        if isinstance(source, Mapping) and source.get(name) is not None:
+            return source[name]
     return default
 
 

@@ -16,9 +16,9 @@ from guerdon.verify.maths.lexer import brace_pairs, closing_brace
 
 _BOX = re.compile(r"(?:\\?boxed|\\fbox)\s*(?=[{\s\d\\-])")
 _TOKEN = re.compile(r"\\[A-Za-z]+|[^\s{}$\\.,;]+")
-_CONNECTOR = re.compile(
-    r"[\s$\\()\[\].]*(?:(?P<word>,|;|\b(?:or|and|maybe|perhaps|possibly|alternatively|either)\b)[\s$\\()\[\].]*)+"
-)
+_FILLING = r"(?:\\(?:text|mathrm|mbox)\s*\{|[\s$\\()\[\].{}])*"
+_CONNECTOR = re.compile(rf"{_FILLING}(?:(?:,|;|/|&|\b(?:or|and)\b){_FILLING})+")
+_GUESSING = re.compile(r"\b(?:or|maybe|perhaps|possibly|alternatively|could|might|either)\b", re.IGNORECASE)
 MAX_JOINED = 20
 MAX_NESTED = 5
 
@@ -70,7 +70,9 @@ def _places(text: str) -> Iterator[int]:
 
 
 def _joined(text: str, end: int, start: int) -> bool:
-    return start - end <= 40 and _CONNECTOR.fullmatch(text, end, start) is not None
+    if start - end > 40:
+        return False
+    return bool(_CONNECTOR.fullmatch(text, end, start) or _GUESSING.search(text, end, start))
 
 
 def last_boxed(text: str) -> str | None:
@@ -85,7 +87,7 @@ def last_boxed(text: str) -> str | None:
     if len(set(parts)) == 1:
         return parts[0]
     between = text[found[0][1] : found[-1][0]]
-    return (" or " if re.search(r"\bor\b", between) else ", ").join(f"{{{part}}}" for part in parts)
+    return (" or " if _GUESSING.search(between) else ", ").join(f"{{{part}}}" for part in parts)
 
 
 def first_boxed(text: str) -> str | None:

@@ -34,6 +34,7 @@ _CUE = re.compile(
 _REFUSAL = re.compile(
     r"\b(?:cannot|can't|can not|unable|don't know|do not know|no idea|not possible)\b", re.IGNORECASE
 )
+_DENIED = re.compile(r"\bnot\s+[$\\(]*$", re.IGNORECASE)
 _WINDOW = 600
 
 
@@ -58,7 +59,7 @@ def last_number(text: str) -> Extracted:
         return Extracted(None, "number")
     last = found[-1]
     sentence, before = _sentence(window, last.start())
-    if _REFUSAL.search(sentence):
+    if _REFUSAL.search(sentence) or _DENIED.search(window, 0, last.start()):
         return Extracted(None, "number")
     here = numbers(sentence)
     cue = _CUE.search(sentence)
@@ -90,7 +91,7 @@ def _sentence(text: str, at: int) -> tuple[str, str]:
 
 _CHOICE_MARK = re.compile(
     r"(?:option|choice|answer)\s*(?:is|:)?\s*[*\s$]*(?:\\text(?:bf)?\{)?\(?([A-Z])\)?(?![A-Za-z])|"
-    r"\b(?:is|choose|pick|select|be)\s+[*$]*(?:\\text(?:bf)?\{)?([A-Z])(?![A-Za-z])|\(([A-Z])\)|(?:^|\n)\s*[*]*([A-Z])[*]*[.)]?\s*$",
+    r"\b(?:is|choose|pick|select|be)\s+[*$]*(?:\\text(?:bf)?\{)?([A-Z])(?![A-Za-z])|\(([A-Z])\)|(?:^|\n)[ \t]*[*]*([A-Z])[*]*[.)]?\s*$",
 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
+from guerdon.verify.json_text import NotJSON, find_json
 from guerdon.verify.rankings import ndcg
 
 Page = tuple[Hashable, ...]
@@ -113,3 +114,16 @@ def bradley_terry(good: float, bad: float, margin: float = 0.0) -> float:
     """-log sigma(good - bad - margin), the loss of one preference pair."""
     gap = margin - (good - bad)
     return max(0.0, gap) + math.log1p(math.exp(-abs(gap)))
+
+
+def page_of(text: str) -> list[str]:
+    """Items of a page: a JSON list of names or of objects with id, item or title; else one item per line."""
+    try:
+        listed = find_json(text, (list,))
+    except NotJSON:
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    names = [
+        item.get("id", item.get("item", item.get("title"))) if isinstance(item, dict) else item
+        for item in listed
+    ]
+    return [str(name) for name in names if name is not None]

@@ -1,4 +1,4 @@
-"""Reward for JSON that parses and fits a JSON schema. Needs the extra `text` (jsonschema)."""
+"""Reward for JSON that parses and fits a JSON schema. Needs the extra `schema` (jsonschema)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _validator(text: str) -> Any:
         import jsonschema  # type: ignore[import-untyped, unused-ignore]
         from referencing import Registry
     except ImportError as error:
-        raise RecipeError("verify.json_schema needs jsonschema: pip install 'guerdon[text]'") from error
+        raise RecipeError("verify.json_schema needs jsonschema: pip install 'guerdon[schema]'") from error
     schema = json.loads(text)
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     try:

@@ -25,7 +25,7 @@ GRACE = 1.0
 """Seconds between a query's own deadline and the end of its process."""
 
 START = 60.0
-"""Seconds a worker may take to start."""
+"""Seconds a worker may take to start, and to open a database (fill it, where there is a setup script)."""
 
 
 def execute(query: str, database: Database, limits: Limits | None = None) -> Table:
@@ -76,6 +76,7 @@ class _Worker:
         try:
             assert self._process.stdin is not None
             self._process.stdin.write(encode(request))
+            self._read(time.monotonic() + START)
             return self._read(time.monotonic() + seconds)
         except BrokenPipeError:
             failure = QueryFailed("crash", "its process died")

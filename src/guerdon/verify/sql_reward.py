@@ -19,7 +19,9 @@ from guerdon.verify.sql_parse import find_sql, is_ordered
 from guerdon.verify.sql_tables import Database, Limits, QueryFailed, Table
 
 _SUFFIXES = {"sqlite": (".sqlite", ".db", ".sqlite3"), "duckdb": (".duckdb", ".db", ".ddb")}
-_REMEMBERED = 2048
+_REMEMBERED = 512
+_SMALL = 20_000
+"""Cells of a reference table that is remembered."""
 
 
 class Unscorable(Exception):
@@ -46,6 +48,9 @@ class Runner:
     def __post_init__(self) -> None:
         if self.engine not in _SUFFIXES:
             raise RecipeError(f"SQL engine must be one of {', '.join(_SUFFIXES)}, got {self.engine!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_golds": OrderedDict()}
 
     def database_of(self, row: Row) -> Database:
         """Where a row's queries run: `setup` (script), `db` or `db_path` (file), `db_id` (in root), default.
@@ -91,14 +96,13 @@ class Runner:
         if query is None:
             raise Unscorable("no reference: expected a SQL query, or a mapping with rows")
         key = (query, database, self._stamp(database))
-        if key not in self._golds:
-            try:
-                self._golds[key] = execute(query, database, self.limits)
-            except QueryFailed as failure:
-                self._golds[key] = failure
+        found = self._golds.get(key)
+        if found is None:
+            found = self.predicted(query, database)
+            if isinstance(found, QueryFailed) or len(found.rows) * len(found.columns) <= _SMALL:
+                self._golds[key] = found
             while len(self._golds) > _REMEMBERED:
                 self._golds.popitem(last=False)
-        found = self._golds[key]
         if isinstance(found, QueryFailed):
             raise Unscorable(f"the reference query failed: {found}")
         return found, query

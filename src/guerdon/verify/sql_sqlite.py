@@ -19,6 +19,7 @@ _STEPS = 1000
 
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
 _PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"}
+_SETUP_PRAGMAS = {"foreign_keys", "defer_foreign_keys", "encoding", "user_version", "case_sensitive_like"}
 _FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
 
 
@@ -34,6 +35,7 @@ def connect(database: Database, limits: Limits) -> sqlite3.Connection:
             connection = sqlite3.connect(uri, uri=True, isolation_level=None)
         else:
             connection = sqlite3.connect(":memory:", isolation_level=None)
+            connection.set_authorizer(_authorize_setup)
             connection.executescript(database.setup)
     except (sqlite3.Error, sqlite3.Warning) as error:
         raise QueryFailed("error", f"cannot open {database.path or 'the setup script'}: {error}") from error
@@ -89,6 +91,19 @@ def _authorize(
     if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() in _PRAGMAS:
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY
+
+
+def _authorize_setup(
+    action: int, first: str | None, second: str | None, base: str | None, inner: str | None
+) -> int:
+    """A setup script may fill its own database; other files and settings are none of its business."""
+    if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH):
+        return sqlite3.SQLITE_DENY
+    if action == sqlite3.SQLITE_PRAGMA:
+        return sqlite3.SQLITE_OK if (first or "").lower() in _SETUP_PRAGMAS else sqlite3.SQLITE_DENY
+    if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _FUNCTIONS:
+        return sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK
 
 
 def _kind(message: str, late: bool) -> str:

@@ -39,7 +39,7 @@ class Database:
     Attributes:
         engine: "sqlite" or "duckdb".
         path: the file; "" with a setup.
-        setup: SQL script (trusted) that fills an in-memory database, which is then locked.
+        setup: SQL script that fills an in-memory database, which is then locked; it opens no files.
     """
 
     engine: str = "sqlite"

@@ -2,8 +2,9 @@
 
     python -m guerdon.verify.sql_worker
 
-Enters on standard input: frames of (query, database, limits) as plain tuples. Leaves on standard output: one
-frame per query, ("table", columns, rows) or (failure kind, message). A frame is an 8-byte length and a
+Enters on standard input: frames of (query, database, limits) as plain tuples. Leaves on standard output: two
+frames per query: ("opened",) when its database is, so that the query's own time starts there, then ("table",
+columns, rows) or (failure kind, message). A frame is an 8-byte length and a
 pickle of built-in types; reading refuses anything else.
 """
 
@@ -19,12 +20,16 @@ import struct
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from guerdon.verify import sql_duckdb, sql_sqlite
 from guerdon.verify.sql_tables import Database, Limits, QueryFailed, Table
 
 _ENGINES = {"sqlite": sql_sqlite, "duckdb": sql_duckdb}
+_OWN_MB = 128
+"""For Python, an engine's code and its threads."""
+
 _OPEN = 8
 """Connections kept open; databases of a data set are asked for again and again."""
 
@@ -64,32 +69,44 @@ HEAD = _LENGTH.size
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests until the stream ends."""
+    """Answer requests until the stream ends, or memory ran out: what is left of it then is anyone's guess."""
     connections: OrderedDict[Any, Any] = OrderedDict()
     answers.write(encode(("ready",)))
     answers.flush()
     while (request := read_frame(requests)) is not None:
         query, database, limits = request
-        answers.write(encode(answer(connections, query, Database(*database), Limits(*limits))))
-        answers.flush()
+        for frame in replies(connections, query, Database(*database), Limits(*limits)):
+            answers.write(encode(frame))
+            answers.flush()
+            if frame[0] in ("memory", "crash"):
+                return
 
 
-def answer(
+def replies(
     connections: OrderedDict[Any, Any], query: str, database: Database, limits: Limits
-) -> tuple[Any, ...]:
-    """The frame for one query: ("table", columns, rows) or (failure kind, message)."""
+) -> Iterator[tuple[Any, ...]]:
+    """The two frames for one query; see the module's text."""
+    opened, failure = None, None
     try:
         if len(query) > limits.query_characters:
             raise QueryFailed("error", f"the query is longer than {limits.query_characters} characters")
         limit_memory(limits.memory_mb)
-        table = _ENGINES[database.engine].run(_connection(connections, database, limits), query, limits)
-        return ("table", table.columns, table.rows)
-    except QueryFailed as failure:
-        return (failure.kind, failure.args[0])
+        opened = _connection(connections, database, limits)
+    except Exception as error:
+        failure = error
+    yield ("opened",)
+    try:
+        if failure is not None:
+            raise failure
+        table = _ENGINES[database.engine].run(opened, query, limits)
+        yield ("table", table.columns, table.rows)
+    except QueryFailed as error:
+        yield (error.kind, error.args[0])
     except MemoryError:
-        return ("memory", f"more than {limits.memory_mb} MB")
-    except Exception as error:  # whatever an engine raises is the query's failure, not the end of the worker
-        return ("error", f"{type(error).__name__}: {error}")
+        yield ("memory", f"more than {limits.memory_mb} MB")
+    except Exception as error:  # whatever an engine raises is the query's failure
+        spent = "can't start new thread" in str(error) or "bad_alloc" in str(error)
+        yield ("memory" if spent else "error", f"{type(error).__name__}: {error}")
 
 
 def _connection(connections: OrderedDict[Any, Any], database: Database, limits: Limits) -> Any:
@@ -111,7 +128,7 @@ _allowed: int | None = None
 
 
 def limit_memory(megabytes: int) -> None:
-    """Bound the data segment of this process to what it holds now plus `megabytes` (Linux), once."""
+    """Bound the data segment of this process to what it holds now plus `megabytes` and some for itself, once."""
     global _allowed
     if _allowed is not None:
         return
@@ -121,13 +138,13 @@ def limit_memory(megabytes: int) -> None:
 
         with open("/proc/self/statm") as file:
             used = int(file.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
-        most = used + (megabytes << 20)
+        most = used + ((megabytes + _OWN_MB) << 20)
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def end_with_parent(stream: BinaryIO) -> None:
-    """Watch, in a thread, for the end of the process that started this one; end at once then, also in a query.
+    """Watch, in a thread, for the end of the process that started this one, and end then, also in a query.
 
     Not by the kernel's parent-death signal: that one fires when the *thread* that started the worker ends.
     """
@@ -156,5 +173,6 @@ def rebuilt(frame: tuple[Any, ...]) -> Table:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the parent, which closes our input
+    threading.stack_size(1 << 20)  # a thread's whole stack counts as its process's data
     end_with_parent(sys.stdin.buffer)
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -157,6 +157,12 @@ def test_a_dead_metric_is_missing_not_asked_forever():
     assert math.isnan(r1_t1()(Rollouts(completion=[translated("a")])).values[0])
 
 
+def test_a_comet_column_that_is_missing_is_not_replaced():
+    rows = Rollouts(completion=[translated("Good day")] * 2, prompt=["x"] * 2, reference=["Good day"] * 2)
+    rows = rows.with_signal(Signal(np.array([0.5, np.nan]), "rollout", "comet"))
+    np.testing.assert_allclose(r1_t1()(rows).values, [0.7, np.nan])
+
+
 def test_metric_gets_sources_and_equal_triples_once():
     asked = []
 

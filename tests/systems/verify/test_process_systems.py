@@ -16,8 +16,10 @@ from guerdon.data.signal import Signal
 from guerdon.errors import DataError, RecipeError
 from guerdon.systems.verify.ircoco import ircoco, reinforce_loss
 from guerdon.systems.verify.lanser_cli import lanser_cli
-from guerdon.systems.verify.thoth_score import Step, aligned, covered, step_content, thoth_score
-from guerdon.verify.canonical import content_id
+from guerdon.systems.verify.thoth_score import thoth_score
+from guerdon.verify.canonical import content_id, released_id
+from guerdon.verify.protocol_steps import Step, aligned, covered, step_content
+from guerdon.verify.selectors import candidate_score, fingerprints, resolve
 from guerdon.verify.sequences import lcs_f1, lcs_pairs
 
 # -- IRCoCo -------------------------------------------------------------------------------------------
@@ -161,6 +163,22 @@ def test_bundle_ids_do_not_depend_on_how_content_was_written():
     }
     assert content_id(one) == content_id(two) != content_id({**one, "kind": "hover"})
     assert len(content_id(one)) == 64
+
+
+def test_released_ids_and_selectors():
+    assert (
+        released_id({"b": 1, "a": "é"}) == released_id({"a": "é", "b": 1}) != content_id({"a": "é", "b": 1})
+    )
+    assert released_id({})[:7] == "sha256:" and released_id({"t": 1}) != released_id({"t": 2})
+    score = candidate_score({"ast_kind": 1.0, "module": 1.0, "proximity": 0.2})
+    assert score == pytest.approx(0.72)
+    one = {"uri": "b.py", "range": [3, 0, 3, 4], "score": score}
+    two = {"uri": "a.py", "range": [9, 0, 9, 4], "score": score}
+    assert resolve([one, two], tau=0.5) == (two, score, False) and resolve([one], tau=0.8).ambiguous
+    assert resolve([], tau=0.0) == (None, 0.0, True)
+    shared = "the quick brown fox"
+    a, b = (fingerprints(f"{edge} {shared} {edge}") for edge in ("aaa", "zz"))
+    assert {h for h, _ in a} & {h for h, _ in b} and not fingerprints("short")
 
 
 # -- Thoth --------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import pytest
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.systems.verify.mm_r5 import mm_r5
-from guerdon.systems.verify.pagellm import page_of, pagellm
+from guerdon.systems.verify.pagellm import pagellm
 from guerdon.verify.pages import (
     bradley_terry,
+    page_of,
     page_pairs,
     ranking_negatives,
     redundancy_negatives,

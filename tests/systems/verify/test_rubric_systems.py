@@ -12,11 +12,12 @@ from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import RecipeError
 from guerdon.systems.verify.ace_rl import ace_rl
-from guerdon.systems.verify.autorule import autorule, mined_rules, rule_agreement
+from guerdon.systems.verify.autorule import autorule
 from guerdon.systems.verify.orbit_rubric import orbit_rubric
 from guerdon.verify.criterion_curriculum import CriterionCurriculum
 from guerdon.verify.lengths import length_band
 from guerdon.verify.rubrics import keep_cases, keep_criteria, spread_enough
+from guerdon.verify.rule_mining import mined_rules, rule_agreement
 
 
 def one(reward, completion: str = "text", **meta) -> float:

@@ -105,14 +105,14 @@ def _code(how: str, valid: tuple[str, ...]) -> int:
 @parallel_kernel
 def _reduce(values, offsets, code, skip_missing, out):
     for s in prange(len(offsets) - 1):
-        start, end = offsets[s], offsets[s + 1]
+        part = values[offsets[s] : offsets[s + 1]]
         if 4 <= code <= 5:
-            out[s] = _end(values, start, end, code == 4, skip_missing)
+            out[s] = _end(part, code == 4, skip_missing)
             continue
         total, product, low, high = 0.0, 1.0, np.inf, -np.inf
         seen = 0
-        for i in range(start, end):
-            x = np.float64(values[i])
+        for i in range(len(part)):
+            x = np.float64(part[i])
             if np.isnan(x):
                 continue
             seen += 1
@@ -125,7 +125,7 @@ def _reduce(values, offsets, code, skip_missing, out):
             else:
                 product *= x
         result = np.nan
-        if seen == end - start or (skip_missing and seen > 0):
+        if seen == len(part) or (skip_missing and seen > 0):
             if code == 0:
                 result = total
             elif code == 6:
@@ -136,9 +136,9 @@ def _reduce(values, offsets, code, skip_missing, out):
 
 
 @kernel()
-def _end(values, start, end, last, skip_missing):
-    for k in range(end - start):
-        x = np.float64(values[end - 1 - k if last else start + k])
+def _end(part, last, skip_missing):
+    for k in range(len(part)):
+        x = np.float64(part[len(part) - 1 - k if last else k])
         if not skip_missing or not np.isnan(x):
             return x
     return np.nan
@@ -147,29 +147,31 @@ def _end(values, start, end, last, skip_missing):
 @parallel_kernel
 def _spread(values, offsets, code, out):
     for s in prange(len(offsets) - 1):
-        start, end = offsets[s], offsets[s + 1]
+        part = out[offsets[s] : offsets[s + 1]]
+        n = len(part)
         x = np.float64(values[s])
         if code == 3:
-            x /= end - start
+            x /= n
         everywhere = x if code == 0 or code == 3 else 0.0
-        for i in range(start, end):
-            out[i] = everywhere
-        if end > start and code == 1:
-            out[end - 1] = x
-        elif end > start and code == 2:
-            out[start] = x
+        for i in range(n):
+            part[i] = everywhere
+        if n > 0 and code == 1:
+            part[n - 1] = x
+        elif n > 0 and code == 2:
+            part[0] = x
 
 
 @parallel_kernel
 def _add(total, values, offsets, weight, first):
     for s in prange(len(offsets) - 1):
+        part = total[offsets[s] : offsets[s + 1]]
         x = weight * values[s]
         if first:
-            for i in range(offsets[s], offsets[s + 1]):
-                total[i] = x
+            for i in range(len(part)):
+                part[i] = x
         elif not np.isnan(x):
-            for i in range(offsets[s], offsets[s + 1]):
-                total[i] = x if np.isnan(total[i]) else total[i] + x
+            for i in range(len(part)):
+                part[i] = x if np.isnan(part[i]) else part[i] + x
 
 
 @parallel_kernel

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import resource
-import shutil
 import signal
-import tempfile
 from typing import Any
 
 from . import linux
@@ -38,19 +35,30 @@ class Namespaces:
         flags = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
         linux.mount("tmpfs", "/proc", flags, "size=4k,mode=0555")  # the directory opened above still sees through
         linux.forbid_inspection()
-        self._mounted = False
+        self._mounted: tuple[Any, ...] | None = None
 
     def close(self) -> None:
         """Nothing outlives the namespaces."""
 
     def refresh(self, scratch: int, files: int) -> None:
-        """Replace what the last item left by an empty scratch directory."""
-        if self._mounted:
+        """An empty scratch directory, and be in it: a new one unless the last was never touched."""
+        wanted = (scratch, files)
+        if self._mounted == (wanted, self._traces()):
+            return
+        if self._mounted is not None:
+            os.chdir("/")
             linux.unmount(self.home)
         owner = f"uid={os.getuid()},gid={os.getgid()}"
         options = f"size={scratch},nr_inodes={files},mode=0700,{owner}"
         linux.mount("tmpfs", self.home, linux.MS_NOSUID | linux.MS_NODEV, options)
-        self._mounted = True
+        os.chdir(self.home)
+        self._mounted = (wanted, self._traces())
+
+    def _traces(self) -> tuple[Any, ...]:
+        """Everything an item can leave on the scratch directory itself; it leaves nothing in it if this stays."""
+        at = os.stat(self.home)
+        times = (at.st_mtime_ns, at.st_ctime_ns)
+        return os.listdir(self.home), os.listxattr(self.home), at.st_mode, at.st_uid, at.st_gid, times
 
     def fork(self) -> int:
         """Fork; the child is the first process of a new PID namespace, and when it dies all in there die."""
@@ -70,7 +78,7 @@ class Namespaces:
             linux.unshare(linux.CLONE_NEWNS)
             flags = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
             linux.mount("proc", "/proc", flags)
-        linux.keep_capabilities(0)
+        linux.drop_capabilities()
 
     def processes(self, root: int, judge: int) -> list[int]:
         """The item's processes."""
@@ -90,6 +98,10 @@ class ProcessTree:
     """Without isolation (`unsafe=True`): limits and a process tree that is killed, nothing hidden or denied."""
 
     def __init__(self) -> None:
+        import shutil
+        import tempfile
+
+        self._remove = shutil.rmtree
         self.home = tempfile.mkdtemp(prefix="guerdon-")
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
         self.base = _pages("self", self._proc)
@@ -99,12 +111,14 @@ class ProcessTree:
 
     def refresh(self, scratch: int, files: int) -> None:
         """An empty scratch directory; its size is not limited here."""
-        shutil.rmtree(self.home, ignore_errors=True)
+        os.chdir("/")
+        self._remove(self.home, ignore_errors=True)
         os.makedirs(self.home, 0o700, exist_ok=True)
+        os.chdir(self.home)
 
     def close(self) -> None:
         """Remove the scratch directory."""
-        shutil.rmtree(self.home, ignore_errors=True)
+        self._remove(self.home, ignore_errors=True)
 
     def fork(self) -> int:
         """Plain fork."""
@@ -181,36 +195,31 @@ def _usage(pid: int, proc: int, shared: int) -> tuple[int, float]:
 
 
 def limit(limits: dict[str, Any], base: int, own: int) -> None:
-    """In the child: the kernel's own limits, per process.
+    """The kernel's own limits, per process; children inherit them.
 
     Args:
         base: address space of a child that has done nothing yet.
         own: processes of this user that are not the item's; 0 where the kernel cannot tell them apart.
     """
-    for kind, most in (
+    wanted = [
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, math.ceil(limits["cpu"])),
         (resource.RLIMIT_FSIZE, limits["file_size"]),
         (resource.RLIMIT_NOFILE, limits["open_files"]),
         (resource.RLIMIT_AS, base + limits["memory"]),
+        (resource.RLIMIT_STACK, 8 << 20),
         (resource.RLIMIT_MEMLOCK, 65536),
         (resource.RLIMIT_SIGPENDING, 256),
         (resource.RLIMIT_MSGQUEUE, 0),
-    ):
+    ]
+    if own:
+        wanted.append((resource.RLIMIT_NPROC, limits["processes"] + own))
+    for kind, most in wanted:
         _, hard = resource.getrlimit(kind)
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (most, most))
-    if own:
-        resource.setrlimit(resource.RLIMIT_NPROC, (limits["processes"] + own,) * 2)
 
 
 def counts_per_namespace() -> bool:
     """Whether RLIMIT_NPROC counts the processes of one user namespace only (Linux 5.14)."""
     major, minor = os.uname().release.split(".")[:2]
     return (int(major), int("".join(c for c in minor if c.isdigit()) or 0)) >= (5, 14)
-
-
-def limit_memory(address_space: int) -> None:
-    """In the judge: no more address space than this."""
-    resource.setrlimit(resource.RLIMIT_AS, (address_space,) * 2)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

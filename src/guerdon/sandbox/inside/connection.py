@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import marshal
 import pickle
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from . import remote, values
@@ -40,13 +41,9 @@ class Connection:
         self._remotes: dict[int, Any] = {}
         self._lock = threading.RLock()
 
-    def load(self, program: str) -> None:
-        """Start the program; `names` waits for it."""
-        self._send(pickle.dumps(program))
-
-    def names(self, wanted: list[str]) -> dict[str, Any]:
-        """What the program calls by these names. Raises what the program raised."""
-        self._send(pickle.dumps(wanted))
+    def load(self, program: types.CodeType, wanted: Iterable[str]) -> dict[str, Any]:
+        """Run the program: what it calls by the names wanted. Raises what the program raised."""
+        self._send(marshal.dumps((list(wanted), program)))
         return self._answer(())
 
     def apply(self, operation: str, number: int, *args: Any, **keywords: Any) -> Any:
@@ -58,21 +55,20 @@ class Connection:
         with self._lock:
             if self.gone:
                 raise PlayerGone(self.gone)
-            frame = self._frame("apply", (operation, number, args, keywords))
-            self._send(frame)
+            if operation == "call" and values.is_plain(args) and (not keywords or values.is_plain(keywords)):
+                self._send(b"c" + marshal.dumps((number, args, keywords)))
+            else:
+                self._send(self._frame("apply", (operation, number, args, keywords)))
             return self._answer(args)
 
     def _frame(self, kind: str, content: Any) -> bytes:
+        file = io.BytesIO(b"p")
+        file.seek(1)
         try:
-            return b"p" + pickle.dumps((kind, content), 5)
-        except (TypeError, AttributeError, pickle.PicklingError):
-            file = io.BytesIO()
-            file.write(b"r")
-            try:
-                _Dumper(file, self._callbacks).dump((kind, content))
-            except (TypeError, AttributeError, pickle.PicklingError) as error:
-                raise Unsendable(f"the tests pass something that cannot enter the sandbox: {error}") from error
-            return file.getvalue()
+            _Dumper(file, self._callbacks).dump((kind, content))
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            raise Unsendable(f"the tests pass something that cannot enter the sandbox: {error}") from error
+        return file.getvalue()
 
     def _send(self, payload: bytes) -> None:
         try:

@@ -18,11 +18,12 @@ import sys
 import threading
 import time
 import types
+import warnings
 from typing import Any
 
 from . import probes
 from .connection import Connection, PlayerGone, Unsendable
-from .player import TEXT
+from .player import FILE, TEXT
 from .wire import Channel, receive, send
 
 CLOCK = struct.Struct("<d")
@@ -30,6 +31,9 @@ CLOCK = struct.Struct("<d")
 TAIL = 1000
 """Bytes of the program's output kept with each test."""
 _compile = functools.lru_cache(maxsize=128)(probes.compile_tests)
+
+
+_UNCOMPILED = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 
 
 class Stop(BaseException):
@@ -44,22 +48,20 @@ class Item:
         self.written = 0
 
     def run(self) -> None:
-        """Compile the tests, load the program, run the tests; every outcome is reported as it is known."""
-        try:
-            self.connection.load(self.body["program"])
-            self._run()
-        except PlayerGone:
-            self.report({"gone": self.connection.gone})
-
-    def _run(self) -> None:
+        """Compile everything, load the program, run the tests; every outcome is reported as it is known."""
         try:
             compiled = [_compile(test, bool(self.body["split"])) for test in self.body["tests"]]
             setup = _compile(self.body["setup"], False)[0]
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        except _UNCOMPILED as error:
             self.report({"invalid": f"the tests do not compile: {type(error).__name__}: {error}"[:TEXT]})
             return
-        self.report({"asserts": [lines for _, lines in compiled]})
-        namespace = self._namespace(setup, [code for code, _ in compiled])
+        if any(lines for _, lines in compiled):
+            self.report({"asserts": [lines for _, lines in compiled]})
+        try:
+            namespace = self._namespace(setup, [code for code, _ in compiled])
+        except PlayerGone:
+            self.report({"gone": self.connection.gone})
+            return
         if namespace is None:
             return
         for number, (code, lines) in enumerate(compiled):
@@ -68,22 +70,29 @@ class Item:
         self.report({"finished": True})
 
     def _namespace(self, setup: types.CodeType, codes: list[types.CodeType]) -> dict[str, Any] | None:
-        """What the tests see: their own setup first, then the program's names."""
+        """What the tests see: the names of their setup, and those of the program; None where one of them fails.
+
+        The program is compiled here, where the compiler is warm, and never run here.
+        """
         entry, shared = self.body["entry"], probes.defines_class(setup)
         used = {entry} if entry else {name for code in codes for name in probes.names_used(code)} - _BUILTINS.keys()
-        namespace: dict[str, Any] = {"__name__": "__tests__", probes.PROBE: None}
+        namespace: dict[str, Any] = {"__name__": "__tests__"}
         try:
             exec(setup, namespace)
-            own = namespace.keys() - _BUILTINS.keys()
-            names = self.connection.names(sorted(used | own if shared else used))
+        except BaseException as error:
+            self.report({"invalid": _text(error, self.body["setup"])})
+            return None
+        if shared:  # objects of the setup's classes travel, so the program's own copies of its names are meant
+            used |= namespace.keys() - _BUILTINS.keys()
+        try:
+            program = compile(self.body["program"], FILE, "exec", dont_inherit=True)
+            names = self.connection.load(program, sorted(used))
         except PlayerGone:
             raise
         except BaseException as error:
-            remote = hasattr(error, "remote")
-            text = _text(error, self.body["program"] if remote else self.body["setup"])
-            self.report({"load" if remote else "invalid": text, "memory": isinstance(error, MemoryError)})
+            self.report({"load": _text(error, ""), "memory": isinstance(error, MemoryError)})
             return None
-        if shared:  # objects of the setup's classes travel, so the program's own copies of its names are meant
+        if shared:
             return namespace | names
         sys.modules["solution"] = _Solution("solution")
         vars(sys.modules["solution"]).update(names)
@@ -209,6 +218,7 @@ def serve(host: socket.socket, done: int, page: mmap.mmap, limit: int) -> None:
     """Judge items until the host hangs up. After each, one byte on `done`: b"0", or b"1" to be replaced."""
     _SNAPSHOT.update(_BUILTINS)
     sys.set_int_max_str_digits(0)
+    warnings.simplefilter("ignore")
     while (message := receive(host)) is not None:
         body, (read_fd, write_fd, output) = message
         random.seed(0)

@@ -83,6 +83,15 @@ def keep_capabilities(mask: int) -> None:
     _check(libc.capset(ctypes.byref(header), data), "capset")
 
 
+_EMPTY = (ctypes.byref(_CapabilityHeader(0x20080522, 0)), ctypes.byref(_CapabilityData()))
+
+
+def drop_capabilities() -> None:
+    """Keep none. Everything is prepared, because this runs in every child."""
+    if libc.capset(*_EMPTY):
+        raise OSError("capset")
+
+
 def become(uid: int, capabilities: int) -> None:
     """Change every user and group id to `uid`, keeping `capabilities`."""
     prctl(_PR_SET_KEEPCAPS, 1)

@@ -7,8 +7,10 @@ holds nothing of another one.
 from __future__ import annotations
 
 import fcntl
+import functools
 import gc
 import importlib
+import json
 import mmap
 import os
 import random
@@ -18,13 +20,18 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from . import box, judge, linux, script, seccomp, wire
-from .player import Player
+from .player import Player, warm
 
 _FIRST_FREE = 16
 """File descriptors below this are kept occupied, so that received ones never lie where a child's must go."""
+_TARGETS: dict[str | None, tuple[int, ...]] = {
+    None: (),
+    "tests": (3, 4, 1), "python": (3, 0, 1, 2), "command": (3, 0, 1, 2)}
+"""File descriptors of a child, in the order in which the host sends them."""
 _GRACE = 0.5
 """Seconds the judge has to notice that the candidate is gone."""
 
@@ -37,6 +44,10 @@ class Warden:
         self.page = mmap.mmap(-1, mmap.PAGESIZE)
         self.own = 3 if settings["isolated"] and (settings["user"] is not None or box.counts_per_namespace()) else 0
         self.judge = self.judged = self.done = -1
+        self.quiet, self.errors = os.open("/dev/null", os.O_RDWR), os.dup(2)
+        self.poll = select.poll()
+        self.poll.register(control.fileno(), 0)  # told of a hang-up only
+        self.player = Player(wire.Channel(3, 4, 1 << 31))
 
     def hire_judge(self) -> int:
         """Start a judge; returns the host's end of its socket."""
@@ -46,47 +57,61 @@ class Warden:
         if self.judge == 0:
             try:
                 self.place.enter(False)
-                box.limit_memory(self.place.base[0] + self.settings["judge_memory"])
                 os.closerange(3, _FIRST_FREE)
                 self.control.close()
                 host.close()
                 quiet = os.open("/dev/null", os.O_RDWR)
                 for fd in (0, 1, 2):
                     os.dup2(quiet, fd)
-                gc.enable()
                 judge.serve(ours, done_write, self.page, self.settings["answer"])
             finally:
                 os._exit(0)
         ours.close()
         os.close(done_write)
         self.done, self.judged = done_read, 0
+        self.poll.register(done_read, select.POLLIN)
         return host.detach()
 
     def dismiss_judge(self) -> None:
         """End the judge."""
         os.kill(self.judge, signal.SIGKILL)
         os.waitpid(self.judge, 0)
+        self.poll.unregister(self.done)
         os.close(self.done)
 
     def serve(self) -> None:
         """Items until the host hangs up."""
-        while (message := wire.receive(self.control)) is not None:
+        while (message := wire.receive(self.control, parse=_order)) is not None:
             order, fds = message
             self.place.refresh(order["limits"]["scratch"], order["limits"]["scratch_files"])
+            self._lay(order["kind"], fds)
+            lower = order["limits"] != self.settings["limits"]
             started = time.monotonic()
             root = self.place.fork()
             if root == 0:
-                self._become_candidate(order, fds)
-            outputs = fds[2:]
-            wire.close_all(fds[:2])
-            watch = _Watch(self, order, root, outputs, started)
-            reason, finished = watch.wait()
+                self._become_candidate(order, lower)
+            reason, said = self._watch(order, root, started)
             status, used = self.place.end(root, self.judge)
-            replace = order["kind"] == "tests" and not self._judge_is_ready(finished)
-            wall = time.monotonic() - started
-            wire.close_all(outputs)
-            report = {"reason": reason, "status": status, "wall": wall, "cpu": used.ru_utime + used.ru_stime, "minflt": used.ru_minflt}
-            self._answer({**report, "memory": used.ru_maxrss * 1024}, replace)
+            self._lay(None, ())
+            replace = order["kind"] == "tests" and not self._judge_is_ready(said)
+            report = {"reason": reason, "status": status, "wall": time.monotonic() - started}
+            report |= {"cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss * 1024}
+            self._answer(report, replace)
+
+    def _lay(self, kind: str | None, fds: Sequence[int]) -> None:
+        """Put a child's file descriptors in place, before it is forked; or (None) take them away, after it has ended.
+
+        Whatever is done between the two costs copied pages: in the child, or here because of it.
+        """
+        for fd, target in zip(fds, _TARGETS[kind], strict=True):
+            os.dup2(fd, target)
+        if kind == "tests":
+            os.dup2(1, 2)
+        if kind is None:
+            for target in (0, 1, 3, 4):
+                os.dup2(self.quiet, target)
+            os.dup2(self.errors, 2)
+        wire.close_all(fds)
 
     def _answer(self, report: dict[str, Any], replace: bool) -> None:
         if not replace:
@@ -105,90 +130,68 @@ class Warden:
         self.judged += 1
         return said == b"0" and self.judged < self.settings["judge_items"]
 
-    def _become_candidate(self, order: dict[str, Any], fds: list[int]) -> None:
+    def _become_candidate(self, order: dict[str, Any], lower: bool) -> None:
         """In the child; never returns."""
         code = 1
         try:
-            kind = order["kind"]
             os.setsid()
-            targets = (3, 4, 1) if kind == "tests" else (3, 0, 1, 2)
-            for fd, target in zip(fds, targets, strict=True):
-                os.dup2(fd, target, inheritable=target < 3)
-            if kind == "tests":
-                os.dup2(1, 2)
             os.closerange(5, 4096)
-            os.chdir(self.place.home)
-            self.place.enter(kind == "command")
-            box.limit(order["limits"], self.place.base[0], self.own)
-            gc.enable()
-            if kind == "tests":
-                sys.set_int_max_str_digits(0)
-                Player(wire.Channel(3, 4, 1 << 31)).play()
-            code = script.run(kind, 3)
+            self.place.enter(order["kind"] == "command")
+            if lower:
+                box.limit(order["limits"], self.place.base[0], self.own)
+            if order["kind"] == "tests":
+                self.player.play()
+            code = script.run(order["kind"], 3)
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(code)
 
-
-class _Watch:
-    """Waits until an item is over, and says why."""
-
-    def __init__(self, warden: Warden, order: dict[str, Any], root: int, outputs: list[int], started: float) -> None:
-        self.warden, self.order, self.root, self.outputs, self.started = warden, order, root, outputs, started
-        self.limits = order["limits"]
-        self.exit = os.pidfd_open(root)
-
-    def wait(self) -> tuple[str | None, bytes]:
-        """The limit that was passed, if any, and what the judge said, if it did."""
-        poll = select.poll()
-        poll.register(self.exit, select.POLLIN)
-        poll.register(self.warden.control.fileno(), 0)  # hang-up only
-        tests = self.order["kind"] == "tests"
-        if tests:
-            poll.register(self.warden.done, select.POLLIN)
-        pause = 0.01
+    def _watch(self, order: dict[str, Any], root: int, started: float) -> tuple[str | None, bytes]:
+        """Wait until the item is over: the limit that was passed, if any, and what the judge said, if it did."""
+        limits, tests = order["limits"], order["kind"] == "tests"
+        ended, pause, deadline = os.pidfd_open(root), 0.01, started + limits["wall"]
+        self.poll.register(ended, select.POLLIN)
         try:
             while True:
-                left = self.started + self.limits["wall"] - time.monotonic()
+                left = deadline - time.monotonic()
                 if left <= 0:
                     return "wall", b""
-                for fd, _ in poll.poll(max(1, min(left, pause) * 1000)):
-                    if fd == self.warden.control.fileno():
-                        self._leave()
-                    if fd == self.exit and not tests:
-                        return None, b""
-                    if fd == self.warden.done:
+                for fd, _ in self.poll.poll(max(1, min(left, pause) * 1000)):
+                    if fd == self.done:
                         return None, os.read(fd, 1)
-                    if fd == self.exit:
-                        return "exit", b""
-                reason = self._passed()
+                    if fd == ended:
+                        return ("exit" if tests else None), b""
+                    self.place.end(root, self.judge)  # the host is gone
+                    sys.exit(0)
+                reason = self._passed(limits, root, tests)
                 if reason:
                     return reason, b""
                 pause = min(0.05, pause * 1.5)
         finally:
-            os.close(self.exit)
+            self.poll.unregister(ended)
+            os.close(ended)
 
-    def _leave(self) -> None:
-        """The host is gone; so is everything here, in a moment."""
-        self.warden.place.end(self.root, self.warden.judge)
-        sys.exit(0)
-
-    def _passed(self) -> str | None:
+    def _passed(self, limits: dict[str, Any], root: int, tests: bool) -> str | None:
         """The limit that the item's processes together have passed."""
-        limits, place = self.limits, self.warden.place
-        since = judge.CLOCK.unpack_from(self.warden.page)[0]
-        if limits["test"] and since and time.monotonic() - since > limits["test"]:
+        since = judge.CLOCK.unpack_from(self.page)[0]
+        if tests and limits["test"] and since and time.monotonic() - since > limits["test"]:
             return "test"
-        if any(os.fstat(output).st_size > limits["output"] for output in self.outputs):
+        if any(os.fstat(output).st_size > limits["output"] for output in (1, 2)):
             return "output"
-        pids = place.processes(self.root, self.warden.judge)
-        usage = [place.usage(pid) for pid in pids]
+        pids = self.place.processes(root, self.judge)
+        usage = [self.place.usage(pid) for pid in pids]
         if sum(memory for memory, _ in usage) > limits["memory"]:
             return "memory"
         if sum(cpu for _, cpu in usage) > limits["cpu"]:
             return "cpu"
         return "processes" if len(pids) > limits["processes"] else None
+
+
+@functools.lru_cache(maxsize=16)
+def _order(text: bytes) -> dict[str, Any]:
+    """What to do next; mostly the same as before."""
+    return json.loads(text)
 
 
 def _occupy(control: int) -> int:
@@ -217,10 +220,12 @@ def main(fd: int) -> None:
     try:
         if settings["isolated"]:
             linux.install_filter(seccomp.program())
+        sys.set_int_max_str_digits(0)
+        warden = Warden(control, settings, place)
+        warm()
+        box.limit(settings["limits"], place.base[0], warden.own)
         gc.collect()
         gc.freeze()
-        gc.disable()
-        warden = Warden(control, settings, place)
         host = warden.hire_judge()
         wire.send(control, {"ready": True}, [host])
         os.close(host)

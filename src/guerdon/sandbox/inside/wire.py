@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 INLINE = 96 * 1024
@@ -50,7 +50,7 @@ def _send_packet(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None:
         sock.send(data)
 
 
-def receive(sock: socket.socket, flags: int = 0) -> tuple[Any, list[int]] | None:
+def receive(sock: socket.socket, flags: int = 0, parse: Callable[[bytes], Any] = json.loads) -> tuple[Any, list[int]] | None:
     """One message and its file descriptors; None when the other side has closed.
 
     Raises:
@@ -73,7 +73,7 @@ def receive(sock: socket.socket, flags: int = 0) -> tuple[Any, list[int]] | None
             data = b"i" + read_all(spill)
         finally:
             os.close(spill)
-    return json.loads(data[1:]), list(fds)
+    return parse(data[1:]), list(fds)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -118,7 +118,10 @@ class Channel:
 
     def send(self, payload: bytes) -> None:
         """Raises OSError where the other side is gone."""
-        write_all(self.write_fd, _LENGTH.pack(len(payload)) + payload)
+        data = _LENGTH.pack(len(payload)) + payload
+        sent = os.write(self.write_fd, data)
+        if sent < len(data):
+            write_all(self.write_fd, data[sent:])
 
     def receive(self) -> bytes | None:
         """One frame; None at the end of the stream.

@@ -38,7 +38,8 @@ def lanser_cli(a: float = 0.5, b: float = 0.4, g: float = 0.1, form: str = "pape
 
     Step-level signals D (diagnostics after the step), S in {0, 1} and alpha in [0, 1]; the state before the
     first step as rollout-level signals or entries of `meta`: D0, and for the potential S0 and alpha0.
-    Diagnostics are counted by `verify.diagnostics`, bundles are named by `verify.canonical.content_id`.
+    Diagnostics are counted by `verify.diagnostics`, alpha comes from `verify.selectors`, bundles are named by
+    `verify.canonical.content_id`.
 
     Args:
         a, b, g: weights; the paper's example has these.

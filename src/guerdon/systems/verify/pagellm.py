@@ -10,9 +10,9 @@ from typing import Any
 from guerdon.errors import RecipeError
 from guerdon.scoring import Row, Verdict, missing
 from guerdon.systems.catalogue import system
-from guerdon.verify.composite import Composite, as_list, given
-from guerdon.verify.json_text import NotJSON, find_json
+from guerdon.verify.composite import Composite, as_list, given, stated
 from guerdon.verify.markup import finder
+from guerdon.verify.pages import page_of
 from guerdon.verify.rankings import ndcg, recall_at
 from guerdon.verify.rubrics import ask, read_number
 
@@ -82,7 +82,7 @@ def _score(rows: Sequence[Row], models: dict[str, Any], invalid: Any, k: int | N
     ]
     results = [_measured(row, page, k) for row, page in zip(rows, pages, strict=True)]
     for part, model in models.items():
-        known = [given(row, f"R_{part}") for row in rows]
+        known = [stated(row, f"R_{part}") for row in rows]
         asked = [i for i, value in enumerate(known) if value is None and model is not None]
         answers = dict(zip(asked, ask(model, [contexts[i] for i in asked]), strict=True))
         for i, value in enumerate(known):
@@ -107,16 +107,3 @@ def _measured(row: Row, page: list[str], k: int | None) -> dict[str, float | Ver
         none = missing("no engaged items")
         return {"valid": float(valid), "ndcg": none, "recall": none}
     return {"valid": float(valid), "ndcg": ndcg(page, engaged, k), "recall": recall_at(page, engaged, k)}
-
-
-def page_of(text: str) -> list[str]:
-    """Items of a page: a JSON list of names or of objects with id, item or title; else one item per line."""
-    try:
-        listed = find_json(text, (list,))
-    except NotJSON:
-        return [line.strip() for line in text.splitlines() if line.strip()]
-    names = [
-        item.get("id", item.get("item", item.get("title"))) if isinstance(item, dict) else item
-        for item in listed
-    ]
-    return [str(name) for name in names if name is not None]

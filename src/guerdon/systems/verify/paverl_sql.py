@@ -1,9 +1,7 @@
-"""PaVeRL-SQL: reward by the share of gold cells a query covers; choosing among queries by self-scores."""
+"""PaVeRL-SQL: reward by the share of the gold table's cells that a query covers."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from functools import partial
 
 from guerdon.errors import RecipeError
@@ -14,8 +12,6 @@ from guerdon.verify.sql_parse import find_sql
 from guerdon.verify.sql_partial import cell_fraction
 from guerdon.verify.sql_reward import Runner, in_threads, row_key
 from guerdon.verify.sql_tables import Limits, QueryFailed
-
-_SCORE = re.compile(r"sql\s*\{?(\d{1,4})\}?\s*:\s*(-?\d{1,6}(?:\.\d{1,6})?)", re.IGNORECASE)
 
 
 @system(
@@ -55,6 +51,8 @@ def paverl_sql(
         min_length: of the query.
         on_error: what a row without reference or database, or whose reference fails, is worth.
 
+    Choosing among several queries by the model's own scores ("verbal RL") is `verify.self_scores`.
+
     Reference: PaVeRL-SQL, arXiv 2509.07159; accuracy_reward.py of PaVeRL-SQL/PaVeRL-SQL. Differences from
     that file: a single float column with superfluous rows is filtered like any other, a single gold column
     cannot match several predicted ones (there the share may exceed 1), and a gold that fails is missing.
@@ -89,15 +87,3 @@ def _score(row: Row, runner: Runner, cutoff: int, match: str, min_length: int) -
 
 def _combine(parts: dict[str, float], scale: float, floor: float) -> float:
     return scale * parts["cells"] if parts["cells"] > 0 else floor * parts["executes"]
-
-
-def self_scores(text: str, n: int) -> list[float | None]:
-    """Scores of queries 1..n from lines "sql{i}: score"; None where a query got none, the last counts."""
-    found = {int(index): float(score) for index, score in _SCORE.findall(text)}
-    return [found.get(i) for i in range(1, n + 1)]
-
-
-def best_by_self_score(scores: Sequence[float | None]) -> int | None:
-    """Index of the highest score, the first of equals; None where nothing was scored."""
-    known = [i for i, score in enumerate(scores) if score is not None]
-    return max(known, key=lambda i: (scores[i], -i)) if known else None

@@ -9,7 +9,7 @@ from typing import Any
 from guerdon.scoring import Row, Verdict, missing
 from guerdon.systems.catalogue import system
 from guerdon.verify.answers_match import golds_of
-from guerdon.verify.composite import Composite, given
+from guerdon.verify.composite import Composite, given, stated
 from guerdon.verify.markup import last_block, once_in_order
 from guerdon.verify.rubrics import ask, read_number
 from guerdon.verify.text_chrf import chrf
@@ -84,7 +84,7 @@ def _score(rows: Sequence[Row], metric: Metric, digits: int, guard: Any, copies:
     triples = {keys[i]: results[i] for i in asked}
     values = ask(lambda prompts: metric([triples[prompt] for prompt in prompts]), [keys[i] for i in asked])
     for i, value in zip(asked, values, strict=True):
-        score = read_number(given(rows[i], "comet", value))
+        score = read_number(stated(rows[i], "comet", value))
         quality = score if isinstance(score, Verdict) else max(0.0, round(score, digits))
         results[i] = {"format": 1.0, "quality": quality}
     return results

@@ -9,7 +9,7 @@ from typing import Any
 from guerdon.errors import RecipeError
 from guerdon.scoring import Row, Verdict
 from guerdon.systems.catalogue import system
-from guerdon.verify.composite import Composite, given
+from guerdon.verify.composite import Composite, given, stated
 from guerdon.verify.markup import once_in_order
 from guerdon.verify.rubrics import Judge, as_text, ask, escaped, filled, read_number
 from guerdon.verify.sequences import jaccard
@@ -123,10 +123,10 @@ def _parts(
 def _score(rows: Sequence[Row], one: Any, judge: Judge | None, release: bool, workers: int) -> list[Any]:
     results = in_threads(rows, one, workers)
     failed = [i for i, parts in enumerate(results) if isinstance(parts, dict) and not parts["execution"]]
-    asked = [i for i in failed if judge is not None and given(rows[i], "judge") is None]
+    asked = [i for i in failed if judge is not None and stated(rows[i], "judge") is None]
     answers = dict(zip(asked, ask(judge, [_prompt(rows[i]) for i in asked]) if judge else [], strict=True))
     for i in failed:
-        verdict = read_number(given(rows[i], "judge", answers.get(i, 0.0)))
+        verdict = read_number(stated(rows[i], "judge", answers.get(i, 0.0)))
         results[i]["judge"] = 0.2 if release and isinstance(verdict, Verdict) else verdict
     return results
 

@@ -25,6 +25,10 @@ def refusal(text: str) -> str | None:
         return "nested too deep"
     if any(len(digits) > MAX_DIGITS for digits in _DIGITS.findall(text)):
         return "a number with too many digits"
+    for low, high in _BOUNDS.findall(text):
+        if _DIGITS.fullmatch(high.lstrip("-")) and int(high) - int(low) > MAX_TERMS:
+            return "a long sum or product"
+    text = _BOUNDS.sub(" ", text)
     if any(len(power) > 4 or int(power) > MAX_EXPONENT for power in _EXPONENT.findall(text)):
         return "a large exponent"
     if _TOWER.search(text):
@@ -32,11 +36,6 @@ def refusal(text: str) -> str | None:
     for operand in _FACTORIAL.findall(text):
         if not operand.isdigit() or len(operand) > 4 or int(operand) > MAX_EXPONENT:
             return "a large factorial"
-    for low, high in _BOUNDS.findall(text):
-        if not _DIGITS.fullmatch(high.lstrip("-")):
-            continue
-        if int(high) - int(low) > MAX_TERMS:
-            return "a long sum or product"
     return None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from guerdon.verify.maths.chars import to_ascii
 from guerdon.verify.maths.cleaning import clean
 from guerdon.verify.maths.exact import Node, Undefined, facts
-from guerdon.verify.maths.guard import MAX_CHARS, MAX_DIGITS, MAX_REMEMBERED, MAX_TEXT, TooLarge, begin
+from guerdon.verify.maths.guard import MAX_CHARS, MAX_DIGITS, MAX_REMEMBERED, MAX_TEXT, TooLarge, allowance
 from guerdon.verify.maths.kinds import Meaning
 from guerdon.verify.maths.lexer import Foreign, Unreadable
 from guerdon.verify.maths.meaning import meaning
@@ -174,18 +174,18 @@ class _Reader:
         marks["letters"] = choice_letters(self.source)
         if "quad" in text:
             text = _QUAD.sub(_separator, text)
-        begin()
         tree: Node = ()
         try:
-            parser = parse(text, **flags)
-            tree = parser.tree
-            what = meaning(tree)
+            with allowance():
+                parser = parse(text, **flags)
+                tree = parser.tree
+                what = meaning(tree)
         except (Unreadable, Foreign, Undefined) as error:
             if isinstance(error, Unreadable) or (tree and "name" in facts(tree).kinds):
                 return Answer("text", text, self.plain, cause=f"unparsable: {error}", **marks)
-            tail = _TAIL.search(text) if "=" in text else None
-            if tail is not None and isinstance(error, Foreign):
-                return self._parsed(tail[1], letter, bare, flags)
+            tail = _last_side(text)
+            if tail and isinstance(error, Foreign):
+                return self._parsed(tail, letter, bare, flags)
             return Answer("foreign", text, self.plain, cause=f"unsupported: {error}", **marks)
         except (TooLarge, RecursionError) as error:
             cause = str(error) if isinstance(error, TooLarge) else "too large: nested too deep"
@@ -202,6 +202,14 @@ class _Reader:
             letter_unit=parser.letter_units,
             **marks,
         )
+
+
+def _last_side(text: str) -> str:
+    """What follows the last `=` outside of all brackets: `55` of `\\sum_{n=1}^{10} n = 55`."""
+    found = _TAIL.search(text)
+    if not found or any(found[1].count(a) != found[1].count(b) for a, b in ("{}", "()", "[]")):
+        return ""
+    return found[1].strip()
 
 
 def _separator(found: re.Match[str]) -> str:

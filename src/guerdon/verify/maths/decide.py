@@ -15,7 +15,7 @@ from guerdon.verify.maths.agreement import Undecided
 from guerdon.verify.maths.answers import Answer, read, read_as
 from guerdon.verify.maths.compare import same
 from guerdon.verify.maths.exact import Undefined, facts
-from guerdon.verify.maths.guard import MAX_REMEMBERED, TooLarge, begin
+from guerdon.verify.maths.guard import MAX_REMEMBERED, TooLarge, allowance
 from guerdon.verify.maths.kinds import Meaning, Named, Reals, Tuple, Values, Word
 from guerdon.verify.maths.kinds import Number as Scalar
 from guerdon.verify.maths.lexer import Foreign
@@ -67,7 +67,11 @@ _remembered = lru_cache(maxsize=16_384)(_decide)
 
 def _readings(gold: str, prediction: str) -> Decision:
     a, b = read(gold), read(prediction)
-    begin()
+    with allowance():
+        return _compare_readings(gold, prediction, a, b)
+
+
+def _compare_readings(gold: str, prediction: str, a: Answer, b: Answer) -> Decision:
     verdict = compare_answers(a, b)
     if verdict.equal or (verdict.equal is None and verdict.path != "foreign") or "digits" in (a.kind, b.kind):
         return verdict

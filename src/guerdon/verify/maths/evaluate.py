@@ -185,7 +185,9 @@ class Evaluator:
             k = rational(below)
         except NotRational:
             raise Foreign("binomial") from None
-        if k.denominator != 1 or not 0 <= k <= 200:
+        if k > 200:
+            raise TooLarge("too large: binomial")
+        if k.denominator != 1 or k < 0:
             raise Foreign("binomial")
         total: Value = ONE
         for step in range(int(k)):

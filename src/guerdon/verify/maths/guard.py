@@ -25,18 +25,22 @@ class TooLarge(Exception):
     """The expression is larger than what may be evaluated; the argument is the cause."""
 
 
-class Work(threading.local):
-    """Units of work left for the verdict of this thread."""
-
-    left = MAX_WORK
+class _Work(threading.local):
+    left: int | None = None
 
 
-_WORK = Work()
+_WORK = _Work()
 
 
-def begin() -> None:
-    """Start a verdict with the full allowance."""
-    _WORK.left = MAX_WORK
+class allowance:
+    """A scope with its own allowance of work; outside of any, work is not limited."""
+
+    def __enter__(self) -> None:
+        self._outer = _WORK.left
+        _WORK.left = MAX_WORK
+
+    def __exit__(self, *_: object) -> None:
+        _WORK.left = self._outer
 
 
 def spend(units: int) -> None:
@@ -45,6 +49,7 @@ def spend(units: int) -> None:
     Raises:
         TooLarge: the allowance is used up.
     """
-    _WORK.left -= units
-    if _WORK.left < 0:
-        raise TooLarge("too large: more work than a verdict is allowed")
+    if _WORK.left is not None:
+        _WORK.left -= units
+        if _WORK.left < 0:
+            raise TooLarge("too large: more work than a verdict is allowed")

@@ -30,6 +30,14 @@ _FORMULA = re.compile(r"\$([^$\n]{1,300})\$|\\\(((?:(?!\\\)).){1,300})\\\)")
 _CLAUSE = re.compile(
     r"(?:,\s|;|\s[-–—]\s|\s\(|:\s|\.\s|\b(?:because|since|as|so|which|after|in total|for)\b)"
 )
+_NEXT_GUESS = re.compile(
+    r"[\s.,;$)}*\\]*(?:\\text\s*\{\s*)?(?:or|but|maybe|perhaps|possibly|alternatively|actually|wait|no)\b[^.\n]{0,60}\d",
+    re.IGNORECASE,
+)
+_REMARKED = re.compile(r"(-?(?:\\?\$)?\d[\d,.]*(?:\\?%)?)\s+\(")
+_REASON = re.compile(r"[,;]?\s+\b(?:because|since|as|so|when|where|given|with|which)\b.*", re.IGNORECASE)
+_VERDICTS = frozenset(("yes", "no", "true", "false"))
+_LEADING = re.compile(r"[\s*]*(yes|no|true|false)[\s*]*[,.;:!]", re.IGNORECASE)
 _OR_BEFORE = re.compile(r"\bor\b[^.\n]{0,40}$")
 _LETTER = re.compile(r"[(\[]?[A-Z][)\]]?")
 
@@ -43,24 +51,42 @@ def locate(text: str, gold: str = "") -> Extracted:
     """
     if "think>" in text:
         text = after_thinking(text)
-    content = last_boxed(text)
-    if content is not None:
-        return Extracted(content, "boxed")
-    if "boxed{" in text:
-        return Extracted(None, "unclosed box")
-    content = last_tag(text) if "nswer>" in text or "NSWER>" in text else None
-    how = "tag"
-    if content is None:
-        content, how = last_marked(text), "marked"
-    if content is not None:
-        found = _from_payload(content, gold, how)
-        if how == "marked" and _second_guess(text, content):
-            return found._replace(hedged=True)
+    if not text.strip():
+        return Extracted(None, "empty")
+    found = _marked(text, gold)
+    if found is not None:
         return found
     if len(text) <= MAX_BARE and _is_answer(text):
         letter = _chosen(text, gold)
-        return Extracted(letter, "choice") if letter else Extracted(text, "bare")
+        return Extracted(letter, "choice") if letter else Extracted(_leading_word(text, gold), "bare")
     return _from_prose(text, gold)
+
+
+def _marked(text: str, gold: str) -> Extracted | None:
+    """The answer in a box, in a tag or after a marker."""
+    content = last_boxed(text)
+    if content is not None:
+        return Extracted(content, "boxed", hedged=_taken_back(text, content))
+    if "boxed{" in text:
+        return Extracted(None, "unclosed box")
+    content = last_tag(text) if "nswer>" in text or "NSWER>" in text else None
+    if content is not None:
+        return _from_payload(content, gold, "tag")
+    content = last_marked(text)
+    if content is None:
+        return None
+    if content[:4].lower() == "not ":
+        return Extracted(None, "denied")
+    found = _from_payload(content, gold, "marked")
+    if _second_guess(text, content) or _taken_back(text, content):
+        return found._replace(hedged=True)
+    return found
+
+
+def _taken_back(text: str, answer: str) -> bool:
+    """Whether another guess follows the answer at once: `57. Or maybe 58`."""
+    at = text.rfind(answer) if answer else -1
+    return at >= 0 and _NEXT_GUESS.match(text, at + len(answer)) is not None
 
 
 def _second_guess(text: str, payload: str) -> bool:
@@ -70,6 +96,14 @@ def _second_guess(text: str, payload: str) -> bool:
     at = text.rfind(payload)
     line = text[max(0, text.rfind("\n", 0, at), at - 80) : at]
     return bool(_OR_BEFORE.search(line)) and line.lower().count("answer") + line.count("A:") > 1
+
+
+def _leading_word(text: str, gold: str) -> str:
+    """`Yes` of "Yes, it is even", where the reference is such a word."""
+    if gold.strip().lower() not in _VERDICTS and read(gold).plain not in _VERDICTS:
+        return text
+    found = _LEADING.match(text)
+    return found[1] if found else text
 
 
 def _is_answer(text: str) -> bool:
@@ -91,6 +125,9 @@ def _from_payload(payload: str, gold: str, how: str) -> Extracted:
     """The answer in what follows a marker: all of it, its only formula, its number, or its first clause."""
     if _PLAIN.fullmatch(payload):
         return Extracted(payload, how)
+    remarked = _REMARKED.match(payload)
+    if remarked:
+        return Extracted(remarked[1], how)
     inner = last_boxed(payload)
     if inner is not None:
         return Extracted(inner, how)
@@ -114,8 +151,8 @@ def _from_payload(payload: str, gold: str, how: str) -> Extracted:
         return Extracted(payload, how)
     if len(set(found)) > 1 and _GUESSES.search(payload):
         return Extracted(found[-1], how, hedged=True)
-    tail = payload.rpartition("=")[2]
-    after = numbers(tail) if "=" in payload and not formulas else []
+    tail = _REASON.sub("", payload).rpartition("=")
+    after = numbers(tail[2]) if tail[1] and not formulas else []
     return Extracted(after[0] if after else found[0], how)
 
 

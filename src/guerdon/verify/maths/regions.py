@@ -12,6 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from guerdon.verify.maths import numeric as num
 from guerdon.verify.maths.evaluate import evaluate
 from guerdon.verify.maths.exact import facts
 from guerdon.verify.maths.lexer import Foreign
@@ -60,8 +61,9 @@ def _close(a: End, b: End) -> bool:
     """Whether two ends coincide; only close positions are worth the exact comparison."""
     if a[0].is_infinite() or b[0].is_infinite() or a[0] == b[0]:
         return a[0] == b[0]
-    with decimal.localcontext() as wide:
-        wide.prec = _DIGITS
+    with decimal.localcontext(num.context(_DIGITS)):
+        if a[0].adjusted() != b[0].adjusted() and abs(a[0].adjusted() - b[0].adjusted()) > 1:
+            return False
         if abs(a[0] - b[0]) > _NEAR * max(abs(a[0]), abs(b[0])):
             return False
     return same_end(a, b)

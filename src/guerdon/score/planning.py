@@ -1,0 +1,176 @@
+"""From what was asked for to plans: which rewards, where they run, what their verdicts are known by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from guerdon.data import io
+from guerdon.errors import DataError, RecipeError, StoreError
+from guerdon.score.ledger import Plan
+from guerdon.score.loading import Traits, load, traits_of
+from guerdon.score.pipeline import Progress
+from guerdon.score.pool import Limits, Pool
+from guerdon.score.report import Options
+from guerdon.score.sinks import JsonlSink, Sink
+from guerdon.score.spec import Spec, make_spec, parse_specs
+from guerdon.scoring import Reward
+from guerdon.store.verdicts import VerdictCache, default_path
+
+Asked = Sequence[str] | Mapping[str, str | Mapping[str, Any] | Reward]
+_FORMAT = 1  # of fingerprints: changes when the cells of an unchanged reward may change
+
+
+def check_paths(source: str | Path, out: str | Path) -> tuple[Path, Path]:
+    """Both paths, if the input is there and the output can be.
+
+    Raises:
+        DataError: which is not, and why.
+    """
+    source, out = Path(source), Path(out)
+    for path in (source, out):
+        if not path.name.lower().endswith(io.SUFFIXES):
+            raise DataError(f"{path}: unknown kind of file; expected one of {', '.join(io.SUFFIXES)}")
+        if path.is_dir():
+            raise DataError(f"{path} is a folder; expected a file")
+    if not source.exists():
+        raise DataError(f"{source}: no such file")
+    if not out.resolve().parent.is_dir():
+        raise DataError(f"{out}: the folder {out.resolve().parent} does not exist; make it first")
+    return source, out
+
+
+def make_plans(
+    rewards: Asked, settings: Mapping[str, Any], options: Options, open_things: ExitStack
+) -> tuple[list[Plan], Pool | None]:
+    """Everything there is to know about the rewards, and the workers that call them."""
+    specs, objects = _asked(rewards, settings)
+    here = {spec.label: load(spec) for spec in specs if not spec.by_path or options.workers == 0}
+    traits: dict[str, Traits] = {s.label: traits_of(here[s.label], s) for s in specs if s.label in here}
+    remote = [s for s in specs if s.label not in here or (options.workers != 0 and traits[s.label].where != "main")]
+    pool: Pool | None = None
+    if remote:
+        size = options.workers or default_workers()
+        pool = Pool(remote, size, fitting_limits(options.limits, size), options.parts)
+        open_things.callback(pool.close)
+        if any(spec.by_path for spec in remote):
+            traits |= {label: found for label, found in pool.describe().items() if label not in here}
+    plans = []
+    for spec in specs:
+        if spec.label not in here and traits[spec.label].where == "main":
+            here[spec.label] = load(spec)
+        plans.append(plan_of(spec, traits[spec.label], here.get(spec.label), options.parts))
+    for label, reward in objects.items():
+        known = replace(traits_of(reward), where="main")
+        plans.append(Plan(make_spec(label, label, {}), known, known.on_error, None, reward))
+    return plans, pool
+
+
+def _asked(rewards: Asked, settings: Mapping[str, Any]) -> tuple[list[Spec], dict[str, Reward]]:
+    if not isinstance(rewards, Mapping):
+        return parse_specs(rewards, settings), {}
+    if not rewards:
+        raise RecipeError("no reward was named")
+    specs, objects = [], {}
+    for label, asked in rewards.items():
+        if isinstance(asked, str):
+            specs.append(make_spec(label, asked, {}))
+        elif isinstance(asked, Mapping):
+            given = dict(asked)
+            if "use" not in given:
+                raise RecipeError(f"{label}: expected a field 'use' that names a reward")
+            specs.append(make_spec(label, str(given.pop("use")), given))
+        else:
+            objects[label] = asked
+    if settings:
+        raise RecipeError("settings go with rewards given as texts; others hold their own")
+    return specs, objects
+
+
+def plan_of(spec: Spec, traits: Traits, reward: Reward | None, parts: bool) -> Plan:
+    """A reward as the pipeline takes it."""
+    policy = traits.on_error if spec.on_error is None else spec.on_error
+    described = [
+        _FORMAT,
+        spec.use.rpartition(":")[2],
+        traits.name,
+        traits.version,
+        traits.code.hex(),
+        traits.shape,
+        parts,
+        spec.settings,
+    ]
+    text = json.dumps(described, sort_keys=True, default=repr)
+    fingerprint = hashlib.blake2b(text.encode(), digest_size=16).digest()
+    return Plan(spec, traits, policy, None if traits.stateful else fingerprint, reward)
+
+
+def job_of(source: Path, out: Path, plans: Sequence[Plan], options: Options) -> dict[str, Any]:
+    """What makes two runs the same job."""
+    status = source.stat()
+    return {
+        "input": str(source.resolve()),
+        "size": status.st_size,
+        "modified": status.st_mtime_ns,
+        "out": out.name,
+        "rewards": {p.label: f"{p.traits.name} {(p.fingerprint or b'').hex()}" for p in plans},
+        "on_error": {plan.label: plan.policy for plan in plans},
+        "gather": options.gather,
+    }
+
+
+def open_cache(options: Options, plans: Sequence[Plan], notes: list[str]) -> VerdictCache | None:
+    """The verdict cache; the usual one is done without where it cannot be used."""
+    if options.cache is None or all(plan.fingerprint is None for plan in plans):
+        return None
+    if options.cache:
+        return VerdictCache(options.cache)
+    try:
+        return VerdictCache(default_path())
+    except StoreError as error:
+        notes.append(f"going on without a verdict cache: {error}")
+        return None
+
+
+def make_source(path: Path, plans: Sequence[Plan], options: Options) -> Any:
+    """The reader of a file, by its suffix."""
+    whole = not options.gather and any(plan.traits.shape == "group" for plan in plans)
+    if path.name.lower().endswith(".parquet"):
+        from guerdon.score.parquet_source import ParquetSource
+
+        return ParquetSource(path, options.skip_bad, whole, options.gather)
+    from guerdon.score.jsonl_source import JsonlSource
+
+    return JsonlSource(path, options.skip_bad, whole, options.gather)
+
+
+def make_sink(work: WorkFolder, source: Path, out: Path, labels: Sequence[str], progress: Progress) -> Sink:
+    """The writer, by the suffix of the input."""
+    state = work.state.get("sink", {}) if progress.after else {}
+    if source.name.lower().endswith(".parquet"):
+        from guerdon.score.parquet_sink import ParquetSink
+
+        return ParquetSink(work.path, out, source, labels, state)
+    return JsonlSink(work.path, out, labels, state)
+
+
+def default_workers() -> int:
+    """One per core this process may use; none where processes cannot be handed sockets (Windows)."""
+    if os.name != "posix":
+        return 0
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fitting_limits(limits: Limits, workers: int) -> Limits:
+    """Limits that all workers together can reach without using up the machine."""
+    try:
+        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return limits
+    return replace(limits, memory=min(limits.memory, whole // (workers + 1))) if limits.memory else limits
