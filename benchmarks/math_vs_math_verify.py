@@ -80,7 +80,7 @@ def rollouts(items: Sequence[Item]) -> Rollouts:
     return Rollouts(completion=[text for _, text, _ in items], reference=[gold for gold, _, _ in items])
 
 
-def ours(items: Sequence[Item], repeats: int = 3) -> tuple[list[bool | None], float]:
+def ours(items: Sequence[Item], repeats: int = 7) -> tuple[list[bool | None], float]:
     """Verdicts of the fast path alone and the best processor seconds per item."""
     reward, batch, best = math_reward(fallback=False), rollouts(items), float("inf")
     for _ in range(repeats):
@@ -126,16 +126,13 @@ def compare(name: str, items: Sequence[Item], show: int) -> dict[str, Any]:
         "disagreements_we_lose": len(fault),
         "disagreements_without_label": sum(d[2][2] is None for d in differ),
     }
+    right, unlabelled = result["ours_right"], result["disagreements_without_label"]
     print(f"\n{name}: {len(items)} items")
     print(
         f"  guerdon {1 / my_seconds:,.0f}/s, math-verify {1 / other_seconds:,.0f}/s: {result['ratio']:.1f}x"
     )
-    print(
-        f"  right: guerdon {result['ours_right']:.4f}, math-verify {result['math_verify_right']:.4f} (labelled)"
-    )
-    print(
-        f"  {len(differ)} disagreements, {len(fault)} lost, {result['disagreements_without_label']} unlabelled"
-    )
+    print(f"  right where labelled: guerdon {right:.4f}, math-verify {result['math_verify_right']:.4f}")
+    print(f"  {len(differ)} disagreements, {len(fault)} lost, {unlabelled} unlabelled")
     for mine_says, other_says, (gold, text, label) in [d for d in differ if d[2][2] is None or d in fault][
         :show
     ]:
@@ -157,7 +154,7 @@ def with_hostile(name: str, items: Sequence[Item], budget: float) -> dict[str, A
         reward(rollouts(batch))
         return time.perf_counter() - began
 
-    clean, dirty = (min(seconds(batch) for _ in range(3)) for batch in (items, mixed))
+    clean, dirty = (min(seconds(batch) for _ in range(5)) for batch in (items, mixed))
     forget()
     latencies = []
     for item in mixed:
@@ -166,19 +163,12 @@ def with_hostile(name: str, items: Sequence[Item], budget: float) -> dict[str, A
         latencies.append(time.perf_counter() - began)
     causes = reward(rollouts(poison)).cause_counts()
     p50, p99, worst = np.percentile(latencies, [50, 99, 100])
+    share, milliseconds = clean / dirty, [p50 * 1e3, p99 * 1e3, worst * 1e3]
     print(f"\n{name} with 1 % hostile answers, budget {budget:g} s")
-    print(
-        f"  clean {len(items) / clean:,.0f}/s, hostile {len(items) / dirty:,.0f}/s: {clean / dirty:.2f} of clean"
-    )
-    print(f"  single items: p50 {p50 * 1e3:.3f} ms, p99 {p99 * 1e3:.2f} ms, max {worst * 1e3:.0f} ms")
+    print(f"  clean {len(items) / clean:,.0f}/s, hostile {len(items) / dirty:,.0f}/s: {share:.2f} of clean")
+    print("  single items: p50 {:.3f} ms, p99 {:.2f} ms, max {:.0f} ms".format(*milliseconds))
     print(f"  causes over {len(poison)} hostile items: {causes}")
-    return {
-        "share_of_clean": clean / dirty,
-        "p50_ms": p50 * 1e3,
-        "p99_ms": p99 * 1e3,
-        "max_ms": worst * 1e3,
-        "causes": causes,
-    }
+    return {"share_of_clean": share, "p50_p99_max_ms": milliseconds, "causes": causes}
 
 
 def accuracy() -> dict[str, Any]:

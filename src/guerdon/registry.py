@@ -23,7 +23,31 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "random_calculation": "guerdon.tasks.random_calculation:RandomCalculation",
         "reasoning_gym": "guerdon.tasks.reasoning_gym:ReasoningGym",
     },
-    "reward": {},
+    "reward": {
+        "judge.checklist": "guerdon.judge.factories:checklist",
+        "judge.pairwise": "guerdon.judge.factories:pairwise",
+        "judge.rate": "guerdon.judge.factories:rate",
+        "verify.math": "guerdon.verify.maths.reward:math",
+        "verify.bleu": "guerdon.verify.text_overlap:bleu",
+        "verify.boxes": "guerdon.verify.box_overlap:boxes",
+        "verify.checklist": "guerdon.verify.checklists:checklist",
+        "verify.choice": "guerdon.verify.choices:choice",
+        "verify.chrf": "guerdon.verify.text_overlap:chrf",
+        "verify.edit": "guerdon.verify.text_overlap:edit",
+        "verify.graph": "guerdon.verify.graphs:graph",
+        "verify.json_schema": "guerdon.verify.schemas:json_schema",
+        "verify.length": "guerdon.verify.lengths:length",
+        "verify.match": "guerdon.verify.answers_match:match",
+        "verify.overlong": "guerdon.verify.lengths:overlong",
+        "verify.pattern": "guerdon.verify.templates:pattern",
+        "verify.points": "guerdon.verify.box_overlap:points",
+        "verify.ranking": "guerdon.verify.rankings:ranking",
+        "verify.repeats": "guerdon.verify.lengths:repeats",
+        "verify.rouge": "guerdon.verify.text_overlap:rouge",
+        "verify.sql": "guerdon.verify.sql_reward:sql",
+        "verify.tags": "guerdon.verify.templates:tags",
+        "verify.tool_calls": "guerdon.verify.tools:tool_calls",
+    },
     "shape": {},
     "credit": {
         name: f"{_CREDIT}:{name}"
@@ -51,6 +75,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
     },
     "filter": {name: f"guerdon.learn.filters:{name}" for name in ("uniform_groups", "unscored", "band")},
 }
+_CATALOGUED = ("reward", "shape", "credit")
 _ADDED: dict[str, dict[str, Callable[..., Any]]] = {}
 
 
@@ -95,7 +120,22 @@ def lookup(kind: str, name: str, where: str | None = None) -> Callable[..., Any]
     if name in _BUILTIN.get(kind, {}):
         module, attribute = _BUILTIN[kind][name].split(":")
         return getattr(importlib.import_module(module), attribute)
+    published = _published(kind, name)
+    if published is not None:
+        return published
     raise RecipeError(f"{where or kind}: unknown {kind} {name!r}{nearest(name, names(kind))}")
+
+
+def _published(kind: str, name: str) -> Callable[..., Any] | None:
+    """The catalogue's factory of that slug, where there is one of this kind."""
+    if kind not in _CATALOGUED:
+        return None
+    from guerdon.systems import catalogue
+
+    if name not in catalogue.slugs():
+        return None
+    entry = catalogue.find(name)
+    return entry.factory if entry.kind == kind else None
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

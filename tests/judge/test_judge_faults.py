@@ -106,14 +106,14 @@ def test_a_mixed_storm_loses_nothing_and_pays_nothing_twice(tmp_path):
     patient = Retry(attempts=50, first=0.005, longest=0.02, patience=30, garbled=50)
     with ScriptedServer(script) as server:
         cache = tmp_path / "judge.sqlite"
-        signal = make(server, cache, patient).rate(TEMPLATE, scale="raw")(rollouts(200))
+        signal = make(server, cache, patient).rate(TEMPLATE, scale="raw")(rollouts(120))
         requests = len(server.seen)
         again = make(server, cache, patient)
-        same = again.rate(TEMPLATE, scale="raw")(rollouts(200))
+        same = again.rate(TEMPLATE, scale="raw")(rollouts(120))
         assert len(server.seen) == requests
-    assert signal.values.tolist() == same.values.tolist() == [float(i % 10) for i in range(200)]
-    assert set(paid.values()) == {1} and len(paid) == 200
-    assert again.usage.cached == 200 and again.usage.attempts == 0
+    assert signal.values.tolist() == same.values.tolist() == [float(i % 10) for i in range(120)]
+    assert set(paid.values()) == {1} and len(paid) == 120
+    assert again.usage.cached == 120 and again.usage.attempts == 0
 
 
 def test_retry_after_is_honoured_by_all_requests():

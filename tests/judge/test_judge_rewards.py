@@ -7,12 +7,13 @@ import types
 
 import numpy as np
 import pytest
-from judge_rules import Ruled, better, group
+from judge_rules import Ruled, better, contains, group
 
 from guerdon import Context, Rollouts, registry
 from guerdon.errors import RecipeError
 from guerdon.judge import Judge, NamedEngine, checklist, pairwise, rate
 from guerdon.judge.exchange import Reply
+from guerdon.scoring import Row, SampleReward
 
 
 def test_unit_and_raw_scales():
@@ -200,3 +201,20 @@ def test_public_names_are_not_hidden_by_modules():
         getattr(room, name)
     for name in room.__all__:
         assert not isinstance(getattr(room, name), types.ModuleType), name
+
+
+def test_sample_shaped_rewards_score_rows_and_know_equal_ones():
+    judge = Judge(Ruled(lambda found: f"[[{len(found['answer'])}]]"))
+    reward = judge.rate()
+    batch = group("a", "aaaa", "")
+    assert isinstance(reward, SampleReward) and not isinstance(judge.pairwise(), SampleReward)
+    np.testing.assert_array_equal(reward.signal(reward.verdicts(batch)).values, reward(batch).values)
+    row = Row("q", "a", "unused", {"also": "unused"})
+    assert reward.key(row) == reward.key(Row("q", "a")) != reward.key(Row("q", "b"))
+    checks = Judge(Ruled(contains)).checklist()
+    rows = [
+        Row("q", "x", None, {"criteria": ["has x", "has y"]}),
+        Row("q", "x", None, {"criteria": ["has x"]}),
+    ]
+    assert [verdict.value for verdict in checks.score_batch(rows)] == [0.5, 1.0]
+    assert checks.key(rows[0]) != checks.key(rows[1])

@@ -30,6 +30,8 @@ from guerdon.verify.maths.locate import locate
         ("\\boxed{3}, \\boxed{3}", "3"),
         ("\\boxed{3} ... \\boxed{4", "3"),
         ("\\boxed{4", None),
+        ("see the boxed area below", None),
+        ("an unboxed{4} thing", None),
         ("no box", None),
         ("", None),
     ],
@@ -41,6 +43,7 @@ def test_last_boxed(text, found):
 def test_first_boxed_is_the_first_that_closes():
     assert ex.first_boxed("\\boxed{1} \\boxed{2}") == "1"
     assert ex.first_boxed("\\boxed{1") is None
+    assert ex.first_boxed("\\boxed{1 \\boxed{2}") == "2"
 
 
 def test_tags():
@@ -49,6 +52,7 @@ def test_tags():
     assert ex.last_tag("<ANSWER>3</ANSWER>") == "3"
     assert ex.last_tag("stopped at the tag <answer> 4") == "4"
     assert ex.last_tag("none") is None
+    assert ex.last_tag("İİİ <answer>5</answer>") == "5"
     assert ex.strict_tag(text) is None
     assert ex.strict_tag("<answer>1</answer>") == "1"
     assert ex.strict_tag("</answer>1<answer>") is None

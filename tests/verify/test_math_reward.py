@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import importlib
+import json
 import math
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,3 +198,19 @@ def test_from_threads_and_async_code():
     with ThreadPoolExecutor(4) as pool:
         signals = [*pool.map(lambda _: reward(batch), range(4)), *asyncio.run(several())]
     assert all(signal.values.tolist() == [1.0, 0.0] for signal in signals)
+
+
+def test_gsm8k_solutions_are_graded_as_their_labels_say():
+    root = os.environ.get("GUERDON_DATA")
+    if not root:
+        pytest.skip("GUERDON_DATA is unset")
+    models = ("6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification")
+    with gzip.open(
+        Path(root) / "gsm8k" / "model_solutions_first800.jsonl.gz", "rt", encoding="utf-8"
+    ) as file:
+        rows = [json.loads(line) for line in file]
+    texts = [row[model]["solution"] for row in rows for model in models]
+    golds = [row["ground_truth"] for row in rows for _ in models]
+    labels = [row[model]["is_correct"] for row in rows for model in models]
+    signal = verify.math(fallback=False)(Rollouts(completion=texts, reference=golds))
+    assert signal.missing == 0 and signal.values.astype(bool).tolist() == labels

@@ -37,6 +37,7 @@ def run(query: str, engine: str = "sqlite", limits: Limits = FAST):
 def failure(query: str, engine: str = "sqlite", limits: Limits = FAST) -> str:
     with pytest.raises(QueryFailed) as caught:
         run(query, engine, limits)
+    print(caught.value)  # shown where a test fails
     return caught.value.kind
 
 

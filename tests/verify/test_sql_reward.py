@@ -11,6 +11,7 @@ import pytest
 
 from guerdon.data.rollouts import Rollouts
 from guerdon.errors import RecipeError
+from guerdon.verify import sql_reward
 from guerdon.verify.sql_reward import sql
 
 pytest.importorskip("sqlglot")
@@ -112,6 +113,16 @@ def test_causes_policies_and_pickling():
         sql(order="sorted")
     with pytest.raises(RecipeError, match="engine"):
         sql(engine="postgres")
+
+
+def test_equal_rows_run_once(monkeypatch):
+    ran = []
+    run = sql_reward.execute
+    monkeypatch.setattr(sql_reward, "execute", lambda *a: ran.append(a) or run(*a))
+    said = ["SELECT a, b FROM t"] * 8 + ["SELECT a FROM t"] * 8
+    for workers in (1, 4):
+        ran.clear()
+        assert values(sql(workers=workers), *said) == [1.0] * 8 + [0.0] * 8 and len(ran) == 3
 
 
 def test_duckdb_agrees_with_sqlite():

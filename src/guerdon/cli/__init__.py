@@ -74,7 +74,7 @@ def credit(
     )
 
 
-@app.command()
+@app.command(hidden=True)
 def score(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Rollouts: .jsonl, .jsonl.gz or .parquet.")],
     rewards: Annotated[
@@ -95,7 +95,7 @@ def score(
             "--set",
             "-s",
             metavar="KEY=VALUE",
-            help="A parameter, LABEL.KEY=VALUE where there are several rewards; on_error=nan, raise or a number.",
+            help="A parameter; LABEL.KEY=VALUE where there are several rewards.",
         ),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes; default: one per core.")] = None,

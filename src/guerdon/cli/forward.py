@@ -21,6 +21,13 @@ _EXTRAS = {
     "tokenizers": "hf",
     "peft": "hf",
     "reasoning_gym": "tasks",
+    "math_verify": "math",
+    "sympy": "math",
+    "sqlglot": "sql",
+    "duckdb": "sql",
+    "jsonschema": "schema",
+    "aiohttp": "judge",
+    "ray": "ray",
 }
 _debug = False
 

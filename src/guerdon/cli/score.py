@@ -52,7 +52,8 @@ def score_command(
     if on == "ray":
         from guerdon.score.on_ray import score_file_on_ray
 
-        report = score_file_on_ray(source, out, rewards, parsed, options)
+        with _Bar(source.name, json) as bar:
+            report = score_file_on_ray(source, out, rewards, parsed, options, watch=bar.move)
     else:
         report = _with_progress(source, out, rewards, parsed, options, json)
     if json:
@@ -70,7 +71,9 @@ def _with_progress(
                 source, out, rewards, settings, options, watch=bar.move, stop=lambda: request.asked
             )
         except KeyboardInterrupt:
-            show.note(f"stopped; what is done is kept in {out}.unfinished: go on with the same command and --resume")
+            show.note(
+                f"stopped; what is done is kept in {out}.unfinished: go on with the same command and --resume"
+            )
             raise
 
 
@@ -93,7 +96,8 @@ class _Bar:
     def move(self, records: int, total: int | None) -> None:
         """Hear of progress; the first call may be about what an earlier run did."""
         if self._open is None:
-            self._open = show.progress(total or 0, self._name, quiet=self._quiet)
+            # rich shows "?" for a total of None
+            self._open = show.progress(total, self._name, quiet=self._quiet)  # type: ignore[arg-type]
             self._bar = self._open.__enter__()
         self._done += records
         rate = self._done / max(time.monotonic() - self._began, 1e-9)
@@ -118,7 +122,19 @@ def print_report(report: Report) -> None:
                 *(_latency(seconds[name]) for name in ("p50", "p95", "p99", "max")),
             ]
         )
-    columns = ["reward", "mean", "scored", "missing", "cached", "repeated", "computed", "p50", "p95", "p99", "max"]
+    columns = [
+        "reward",
+        "mean",
+        "scored",
+        "missing",
+        "cached",
+        "repeated",
+        "computed",
+        "p50",
+        "p95",
+        "p99",
+        "max",
+    ]
     data = report.to_dict()
     count, rate = show.count(report.tally.records), show.count(round(data["records_per_second"]))
     resumed = f", {show.count(report.resumed)} of them by an earlier run" if report.resumed else ""

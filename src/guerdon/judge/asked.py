@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from guerdon.judge.judge import Judge
 from guerdon.judge.likelihoods import check_labels, expected_value
 from guerdon.judge.templates import Template
 from guerdon.judge.verdicts import Reader
-from guerdon.scoring import Row, SampleReward, Verdict, missing
+from guerdon.scoring import Row, SampleReward, Verdict, missing, rows_of
 
 _LABEL_TOKENS = 4  # enough for a blank token before the label
 
@@ -37,7 +37,7 @@ class Questions:
         return range(start, start + votes)
 
 
-class AskedReward(SampleReward):
+class AskedReward:
     """A reward that asks a judge. Subclasses plan the questions and turn replies into signals.
 
     Called from sync code it waits; `call_async` and `explain_async` await. In both, what the judge did
@@ -65,7 +65,8 @@ class AskedReward(SampleReward):
         **options: Any,
     ) -> None:
         self.name = self.kind
-        super().__init__(on_error)
+        self._policy = SampleReward(on_error)
+        self._policy.name, self.on_error = self.kind, self._policy.on_error
         self.judge, self.template = judge, Template.load(template)
         self.votes, self.read, self.min_mass = votes, read, min_mass
         if votes < 1 or (votes > 1 and judge.sampling.temperature == 0):
@@ -126,6 +127,10 @@ class AskedReward(SampleReward):
         """The parts, un-summed."""
         return self.explain(rollouts, ctx)[1]
 
+    def signal(self, verdicts: Sequence[Verdict], name: str | None = None) -> Signal:
+        """Verdicts as a rollout-level signal, with the failure policy applied."""
+        return self._policy.signal(verdicts, name)
+
     # -- shared steps ------------------------------------------------------------------------------
 
     def question(self, material: Mapping[str, str]) -> tuple[dict[str, str], ...] | Verdict:
@@ -142,6 +147,31 @@ class AskedReward(SampleReward):
         if reply.cause is None and verdict.cause is not None:
             self.judge.usage.unread += 1
         return verdict
+
+
+class AskedSampleReward(AskedReward, SampleReward):
+    """A reward that asks a judge about one sample at a time."""
+
+    def key(self, row: Row) -> Hashable:
+        """What the judge is shown of a row."""
+        shown = material(row)
+        return tuple(shown.get(place) for place in sorted(self.template.places))
+
+    def plan(self, rollouts: Rollouts) -> tuple[Any, list[Query]]:
+        return self.plan_rows(rows_of(rollouts))
+
+    def score_batch(self, rows: Sequence[Row]) -> list[Verdict]:
+        """One verdict per row, in order."""
+        plan, queries = self.plan_rows(rows)
+        return self.decide(plan, self.judge.ask(queries, self.sampling))
+
+    def plan_rows(self, rows: Sequence[Row]) -> tuple[Any, list[Query]]:
+        """As `plan`, for rows."""
+        raise NotImplementedError
+
+    def decide(self, plan: Any, replies: Sequence[Reply]) -> list[Verdict]:
+        """The verdict on every row."""
+        raise NotImplementedError
 
 
 def opinion(reader: Reader, reply: Reply, labels: Sequence[str] = (), min_mass: float = 0.5) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,11 @@ import numpy as np
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import RecipeError
-from guerdon.judge.asked import AskedReward, Questions, material
+from guerdon.judge.asked import AskedSampleReward, Questions, material
 from guerdon.judge.exchange import Query, Reply
 from guerdon.judge.judge import Judge
 from guerdon.judge.verdicts import reader
-from guerdon.scoring import Row, Verdict, missing, rows_of
+from guerdon.scoring import Row, Verdict, missing
 from guerdon.verify.rubrics import mean_level, signed_points
 
 COMBINE = ("mean", "raw", "positive", "signed_fallback")
@@ -37,7 +37,10 @@ class Criterion:
     points: float = 1.0
 
 
-class ChecklistReward(AskedReward):
+_Plan = list[tuple[tuple[Criterion, ...], Any]]
+
+
+class ChecklistReward(AskedSampleReward):
     """Criteria met by every rollout. With s_k in [0, 1] how far criterion k is met and points w_k:
 
         mean:             sum_k s_k / K
@@ -104,11 +107,16 @@ class ChecklistReward(AskedReward):
         self.field, self.together, self.partial = field, together, partial
         self.combine, self.unclear = combine, unclear
 
-    def plan(self, rollouts: Rollouts) -> tuple[list[tuple[tuple[Criterion, ...], Any]], list[Query]]:
+    def key(self, row: Row) -> Hashable:
+        """What the judge is shown of a row, and the row's own criteria."""
+        own = None if self.criteria is not None else repr(row.meta.get(self.field))
+        return (super().key(row), own)
+
+    def plan_rows(self, rows: Sequence[Row]) -> tuple[_Plan, list[Query]]:
         """Per row its criteria and, per criterion (or for all), the places of the replies."""
         questions = Questions()
-        found: list[tuple[tuple[Criterion, ...], Any]] = []
-        for row in rows_of(rollouts):
+        found: _Plan = []
+        for row in rows:
             try:
                 own = self._criteria_of(row)
             except RecipeError as error:
@@ -141,7 +149,7 @@ class ChecklistReward(AskedReward):
         return asked
 
     def conclude(
-        self, rollouts: Rollouts, plan: list[tuple[tuple[Criterion, ...], Any]], replies: Sequence[Reply]
+        self, rollouts: Rollouts, plan: _Plan, replies: Sequence[Reply]
     ) -> tuple[Signal, dict[str, Signal]]:
         """Checklist scores, and every criterion's own signal."""
         names = list(dict.fromkeys(c.name for own, _ in plan for c in own))
@@ -149,18 +157,25 @@ class ChecklistReward(AskedReward):
         causes: dict[str, dict[int, str]] = {
             name: dict.fromkeys(range(len(plan)), "no such criterion") for name in names
         }
-        verdicts = []
-        for row, (own, asked) in enumerate(plan):
-            met = [asked] * max(1, len(own)) if isinstance(asked, Verdict) else self._met(own, asked, replies)
-            for criterion, verdict in zip(own, met, strict=False):
-                columns[criterion.name][row] = verdict.value
+        verdicts = self.decide(plan, replies)
+        for row, verdict in enumerate(verdicts):
+            for criterion, met in zip(plan[row][0], verdict.detail["met"], strict=True):
+                columns[criterion.name][row] = met.value
                 causes[criterion.name].pop(row)
-                if math.isnan(verdict.value):
-                    causes[criterion.name][row] = verdict.cause or "unknown"
-            verdicts.append(self._total(own, met))
+                if math.isnan(met.value):
+                    causes[criterion.name][row] = met.cause or "unknown"
         return self.signal(verdicts), {
             name: Signal(values, "rollout", name, causes[name]) for name, values in columns.items()
         }
+
+    def decide(self, plan: _Plan, replies: Sequence[Reply]) -> list[Verdict]:
+        """The score of every row; `detail["met"]` holds the verdict on each criterion."""
+        found = []
+        for own, asked in plan:
+            met = [asked] * len(own) if isinstance(asked, Verdict) else self._met(own, asked, replies)
+            total = asked if not own else self._total(own, met)
+            found.append(Verdict(total.value, total.cause, {**total.detail, "met": met}))
+        return found
 
     def _met(self, own: tuple[Criterion, ...], asked: Any, replies: Sequence[Reply]) -> list[Verdict]:
         """How far each criterion is met."""
@@ -181,8 +196,8 @@ class ChecklistReward(AskedReward):
 
     def _total(self, own: tuple[Criterion, ...], met: list[Verdict]) -> Verdict:
         unclear = [verdict for verdict in met if math.isnan(verdict.value)]
-        kept = list(zip((c.points for c in own), (v.value for v in met), strict=False))
-        if unclear and (self.unclear == "nan" or not own):
+        kept = list(zip((c.points for c in own), (v.value for v in met), strict=True))
+        if unclear and self.unclear == "nan":
             return unclear[0]
         if self.unclear == "skip":
             kept = [(points, level) for points, level in kept if not math.isnan(level)]

@@ -11,13 +11,13 @@ import numpy as np
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import RecipeError
-from guerdon.judge.asked import AskedReward, Questions, material
+from guerdon.judge.asked import AskedSampleReward, Questions, material
 from guerdon.judge.exchange import Query, Reply
 from guerdon.judge.judge import Judge
-from guerdon.scoring import Verdict, missing, rows_of
+from guerdon.scoring import Row, Verdict, missing
 
 
-class RateReward(AskedReward):
+class RateReward(AskedSampleReward):
     """Rating of every rollout: the mean of the votes v_1..v_n in which a verdict was found.
 
         r_i = (mean_k v_ik - low) / (high - low)      with scale="unit"
@@ -61,11 +61,11 @@ class RateReward(AskedReward):
         )
         self.scale, self.min_votes, self.blank = scale, min_votes, blank
 
-    def plan(self, rollouts: Rollouts) -> tuple[list[range | Verdict], list[Query]]:
+    def plan_rows(self, rows: Sequence[Row]) -> tuple[list[range | Verdict], list[Query]]:
         """Per row the places of its votes, or a verdict that needs no judge."""
         questions = Questions()
         found: list[range | Verdict] = []
-        for row in rows_of(rollouts):
+        for row in rows:
             if self.blank != "ask" and not row.completion.strip():
                 low = self.template.reader.low
                 found.append(Verdict(low) if self.blank == "low" else missing("the answer is empty"))
@@ -82,24 +82,33 @@ class RateReward(AskedReward):
         self, rollouts: Rollouts, plan: list[range | Verdict], replies: Sequence[Reply]
     ) -> tuple[Signal, dict[str, Signal]]:
         """Ratings and their parts."""
-        tallies = [
+        tallies = self._tallies(plan, replies)
+        raw = [tally.verdict(self.min_votes) for tally in tallies]
+        causes = {i: v.cause or "unknown" for i, v in enumerate(raw) if math.isnan(v.value)}
+        parts = {
+            "rating": Signal(np.array([v.value for v in raw]), "rollout", "rating", causes),
+            "spread": Signal(np.array([t.spread for t in tallies]), "rollout", "spread", causes),
+            "read": Signal(np.array([t.share for t in tallies]), "rollout", "read"),
+        }
+        return self.signal([self._scaled(verdict) for verdict in raw]), parts
+
+    def decide(self, plan: list[range | Verdict], replies: Sequence[Reply]) -> list[Verdict]:
+        """The rating of every row."""
+        return [self._scaled(tally.verdict(self.min_votes)) for tally in self._tallies(plan, replies)]
+
+    def _tallies(self, plan: list[range | Verdict], replies: Sequence[Reply]) -> list[_Tally]:
+        return [
             _Tally([entry])
             if isinstance(entry, Verdict)
             else _Tally([self.opinion(replies[at]) for at in entry])
             for entry in plan
         ]
-        verdicts = [tally.verdict(self.min_votes) for tally in tallies]
-        reader = self.template.reader
-        width = reader.high - reader.low if self.scale == "unit" else 1.0
-        low = reader.low if self.scale == "unit" else 0.0
-        total = self.signal([Verdict((v.value - low) / width, v.cause, v.detail) for v in verdicts])
-        causes = {i: v.cause or "unknown" for i, v in enumerate(verdicts) if math.isnan(v.value)}
-        parts = {
-            "rating": Signal(np.array([v.value for v in verdicts]), "rollout", "rating", causes),
-            "spread": Signal(np.array([t.spread for t in tallies]), "rollout", "spread", causes),
-            "read": Signal(np.array([t.share for t in tallies]), "rollout", "read"),
-        }
-        return total, parts
+
+    def _scaled(self, verdict: Verdict) -> Verdict:
+        if self.scale == "raw":
+            return verdict
+        low, high = self.template.reader.low, self.template.reader.high
+        return Verdict((verdict.value - low) / (high - low), verdict.cause, verdict.detail)
 
 
 class _Tally:

@@ -1,8 +1,8 @@
 """Killable, isolated, pre-forked execution of untrusted code.
 
-In: a program and its tests, a program and its standard input, or any command, with `Limits`. Out: a `Report` with one
-verdict per test, or an `Execution`. Needs Linux and bubblewrap; refuses to run where it cannot isolate, unless told
-`unsafe=True`.
+In: a program and its tests, a program and its standard input, or any command, with `Limits`. Out: a `Report`
+with one verdict per test, or an `Execution`. Needs Linux and bubblewrap; refuses to run where it cannot
+isolate, unless told `unsafe=True`.
 """
 
 from __future__ import annotations

@@ -6,4 +6,4 @@ from guerdon.errors import GuerdonError
 
 
 class SandboxError(GuerdonError, RuntimeError):
-    """The sandbox cannot isolate here, or one of its processes failed for a reason that is not the candidate's."""
+    """The sandbox cannot isolate here, or failed for a reason that is not the candidate's."""

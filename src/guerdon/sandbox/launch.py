@@ -18,14 +18,25 @@ from guerdon.sandbox.inside import seccomp, wire
 from guerdon.sandbox.limits import Limits
 
 PRELOAD = (
-    *("bisect", "collections", "collections.abc", "copy", "datetime", "functools", "heapq", "itertools", "json", "math"),
+    *(
+        "bisect",
+        "collections",
+        "collections.abc",
+        "copy",
+        "datetime",
+        "functools",
+        "heapq",
+        "itertools",
+        "json",
+        "math",
+    ),
     *("operator", "random", "re", "string", "time", "typing"),
 )
-"""Imported before candidates are forked. Each shared library mapped costs every fork a few microseconds, so what few
-programs import is left out."""
+"""Imported before candidates are forked. Each shared library mapped costs every fork a few microseconds, so
+what few programs import is left out."""
 _INSTALL = (
-    "apt-get install bubblewrap  (Debian, Ubuntu) | dnf install bubblewrap  (Fedora) | pacman -S bubblewrap  (Arch) | "
-    "apk add bubblewrap  (Alpine)"
+    "apt-get install bubblewrap  (Debian, Ubuntu) | dnf install bubblewrap  (Fedora) | "
+    "pacman -S bubblewrap  (Arch) | apk add bubblewrap  (Alpine)"
 )
 _UNSAFE = "or pass unsafe=True to run untrusted code with limits but without isolation"
 _ENVIRONMENT = {
@@ -41,11 +52,18 @@ _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",
     **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")},
 }
-# `random` reseeds itself in every forked child; kept from doing so, children start sooner and verdicts repeat.
-_BOOTSTRAP = (
-    "import os, sys; keep = os.register_at_fork; os.register_at_fork = lambda **_: None; import random, threading; "
-    "os.register_at_fork = keep; sys.path.append(sys.argv[1]); from inside import warden; sys.path.pop(); warden.main(int(sys.argv[2]))"
-)
+# `random` reseeds itself in every forked child; kept from doing so, children start sooner and verdicts
+# repeat.
+_BOOTSTRAP = """
+import os, sys
+keep, os.register_at_fork = os.register_at_fork, lambda **_: None
+import random, threading
+os.register_at_fork = keep
+sys.path.append(sys.argv[1])
+from inside import warden
+sys.path.pop()
+warden.main(int(sys.argv[2]))
+"""
 _UNOWNED = 1_879_048_192
 """A user id that owns nothing on any host (0x70000000)."""
 
@@ -87,7 +105,7 @@ def start(settings: Settings, limits: Limits) -> tuple[subprocess.Popen[bytes], 
     user = None if settings.unsafe else untrusted_user()
     command = _bare() if settings.unsafe else _isolated(settings, user)
     host, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    errors = tempfile.TemporaryFile()
+    errors = tempfile.TemporaryFile()  # noqa: SIM115  (the worker closes it once the sandbox is up)
     try:
         with ours:
             process = _spawner().submit(_spawn, command, ours.fileno(), errors).result()
@@ -125,7 +143,11 @@ def _spawner() -> ThreadPoolExecutor:
 
 def _hello(settings: Settings, limits: Limits, user: int | None) -> dict[str, object]:
     files = root.package_files(settings.packages)
-    path = sorted({os.path.dirname(file) for file in files}) if settings.unsafe else [root.PACKAGES] * bool(files)
+    path = (
+        sorted({os.path.dirname(file) for file in files})
+        if settings.unsafe
+        else [root.PACKAGES] * bool(files)
+    )
     return {
         "isolated": not settings.unsafe,
         "user": 1 if user is not None else None,
@@ -138,7 +160,7 @@ def _hello(settings: Settings, limits: Limits, user: int | None) -> dict[str, ob
 
 
 def untrusted_user() -> int | None:
-    """The host user that untrusted code runs as: one that owns nothing where we are root, else ourselves (None)."""
+    """The host user that untrusted code runs as: where we are root one that owns nothing, else us (None)."""
     if os.geteuid() != 0:
         return None
     with open("/proc/self/uid_map") as file:
@@ -161,15 +183,17 @@ def _bare() -> list[str]:
 def _isolated(settings: Settings, user: int | None) -> list[str]:
     """bubblewrap's command line."""
     command = ["bwrap"]
-    keep = ["CAP_SYS_ADMIN"]
+    keep = ["CAP_SYS_ADMIN", "CAP_SETPCAP"]
     if user is None:
         command += ["--unshare-user", "--uid", "1000", "--gid", "1000"]
     else:
         root.check_readable()
-        command = [root.interpreter(), "-I", "-S", f"{root.inside()}/inside/enter.py", str(user), shutil.which("bwrap") or ""]
+        enter = f"{root.inside()}/inside/enter.py"
+        command = [root.interpreter(), "-I", "-S", enter, str(user), shutil.which("bwrap") or ""]
         keep += ["CAP_SETUID", "CAP_SETGID"]
     command += ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    command += ["--hostname", "sandbox", "--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL"]
+    command += ["--hostname", "sandbox", "--die-with-parent", "--new-session", "--as-pid-1"]
+    command += ["--cap-drop", "ALL"]
     for capability in keep:
         command += ["--cap-add", capability]
     return [*command, *root.mounts(settings.packages, settings.system), "--", *_python(root.INSIDE)]
@@ -183,8 +207,8 @@ def explain(errors: IO[bytes]) -> str:
     help_ = ""
     if "ermission denied" in said or "not permitted" in said or "No permissions" in said:
         help_ = (
-            " (user namespaces may be switched off: on Ubuntu 24.04 sysctl kernel.apparmor_restrict_unprivileged_userns=0,"
-            " elsewhere sysctl user.max_user_namespaces=15000; in Docker run with --security-opt seccomp=unconfined"
-            " --cap-add SYS_ADMIN)"
+            " (user namespaces may be switched off: on Ubuntu 24.04 sysctl kernel.apparmor_restrict_"
+            "unprivileged_userns=0, elsewhere sysctl user.max_user_namespaces=15000;"
+            " in Docker run with --security-opt seccomp=unconfined --cap-add SYS_ADMIN)"
         )
     return f"{said}{help_}; {_UNSAFE}"

@@ -20,7 +20,8 @@ class Limits:
         wall: seconds from fork to the last verdict.
         test: seconds for one test; None where only `wall` counts.
         cpu: CPU seconds of all its processes together.
-        memory: bytes that all its processes together may hold (and each may address), beyond the bare interpreter.
+        memory: bytes that all its processes together may hold (and each may address), beyond the bare
+            interpreter.
         processes: processes and threads at once.
         file_size: bytes of one file.
         scratch: bytes of the scratch directory (a tmpfs, counted apart from `memory`).
@@ -45,7 +46,8 @@ class Limits:
             whole = name not in ("wall", "test", "cpu")
             if name == "test" and value is None:
                 continue
-            fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            fits = number and math.isfinite(value) and value > 0
             if not fits or (whole and value != int(value)):
                 kind = "a whole number" if whole else "a number of seconds"
                 raise RecipeError(f"limits.{name} must be {kind} above 0, got {value!r}")
@@ -53,7 +55,7 @@ class Limits:
             raise RecipeError("limits.open_files must be at least 16 and limits.memory at least 16 MiB")
 
     def within(self, other: Limits) -> bool:
-        """Whether a process that lives under `other` can be given these: the kernel only ever lowers its limits."""
+        """Whether a process that lives under `other` can be given these: limits only ever go down."""
         return all(getattr(self, name) <= getattr(other, name) for name in _KERNEL)
 
     def with_(self, **changes: Any) -> Limits:

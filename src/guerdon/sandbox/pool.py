@@ -11,7 +11,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 from guerdon.errors import RecipeError
@@ -24,25 +23,28 @@ from guerdon.sandbox.worker import Worker, WorkerLost
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
-"""An item whose sandbox is lost is given to another one this many times."""
 _RETRIES = 1
+"""How often an item whose sandbox is lost is given to another one."""
 
 
 class Sandbox:
     """Killable, isolated execution of untrusted code; safe to share between threads.
 
-    Each worker is a long-lived, pre-imported Python process inside bubblewrap (own user, PID, network, IPC, UTS and
-    mount namespaces, no capabilities, a system-call filter, a read-only root that holds Python and little else). It
-    forks one child per candidate into a PID namespace of its own, so that ending the candidate ends everything it
-    started. A candidate waits while all workers are busy; a worker that dies is replaced.
+    Each worker is a long-lived, pre-imported Python process inside bubblewrap (own user, PID, network, IPC,
+    UTS and mount namespaces, no capabilities, a system-call filter, a read-only root that holds Python and
+    little else). It forks one child per candidate into a PID namespace of its own, so that ending the
+    candidate ends everything it started. A candidate waits while all workers are busy; a worker that dies is
+    replaced.
 
     Args:
-        workers: candidates at once; default: one per CPU core this process may use.
+        workers: candidates at once; default: two per CPU core this process may use, so that candidates which
+            wait or hang do not keep the others from the cores.
         limits: what one candidate may use; every call may give its own.
         packages: installed distributions that candidates (and tests) may import beside the standard library.
         preload: modules imported before candidates are forked.
         system: show the machine's own programs (/usr, /bin), for `command`.
-        unsafe: run without isolation, where bubblewrap is not to be had: limits and killing only. Never by default.
+        unsafe: run without isolation, where bubblewrap is not to be had: limits and killing only. Never by
+            default.
 
     Raises:
         RecipeError: a parameter that makes no sense.
@@ -59,14 +61,14 @@ class Sandbox:
     ) -> None:
         if workers is not None and workers < 1:
             raise RecipeError(f"sandbox.workers must be at least 1, got {workers}")
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or 2 * len(os.sched_getaffinity(0))
         self.limits = limits or Limits()
         names = PRELOAD if preload is None else tuple(preload)
         self.settings = Settings(tuple(packages), names, system, unsafe)
         if unsafe:
             warnings.warn(
-                "unsafe=True: untrusted code runs with your rights; it can read your files, use your network and kill "
-                "your processes. Install bubblewrap for isolation.",
+                "unsafe=True: untrusted code runs with your rights; it can read your files, use your network "
+                "and kill your processes. Install bubblewrap for isolation.",
                 stacklevel=2,
             )
         self._reset()
@@ -78,6 +80,11 @@ class Sandbox:
             self._slots.put(None)
         self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
+
+    def _own(self) -> None:
+        """After a fork the workers and threads are the parent's: begin anew."""
+        if self._owner != os.getpid():
+            self._reset()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"workers": self.workers, "limits": self.limits, "settings": self.settings}
@@ -94,19 +101,20 @@ class Sandbox:
 
     def close(self) -> None:
         """End all idle workers; a later call starts new ones."""
-        for _ in range(self._slots.qsize()):
-            try:
+        self._own()
+        taken = 0
+        try:
+            while True:
                 worker = self._slots.get_nowait()
-            except queue.Empty:
-                return
-            if worker is not None:
-                worker.close()
-            self._slots.put(None)
+                taken += 1
+                _discard(worker)
+        except queue.Empty:
+            for _ in range(taken):
+                self._slots.put(None)
 
     def _with_worker(self, limits: Limits, use: Callable[[Worker], _Out]) -> _Out:
         """Lend a worker, waiting for one where all are busy; a lost one is replaced and the item repeated."""
-        if self._owner != os.getpid():  # after a fork the workers are the parent's
-            self._reset()
+        self._own()
         for attempt in range(_RETRIES + 1):
             worker = self._slots.get()
             try:
@@ -133,7 +141,7 @@ class Sandbox:
         program: str,
         tests: Sequence[str],
         setup: str = "",
-        entry: str | None = None,
+        entry: str | Sequence[str] | None = None,
         split: bool = False,
         stop: bool = False,
         names: Sequence[str] | None = None,
@@ -142,24 +150,26 @@ class Sandbox:
     ) -> Report:
         """Test a program whose functions the tests call.
 
-        The program runs in one process, the tests in another that the program cannot reach: every call of a function
-        of the program crosses over, arguments and results as plain data. What the program prints, raises, exits
-        with or changes in its own interpreter is never a verdict.
+        The program runs in one process, the tests in another that the program cannot reach: every call of a
+        function of the program crosses over, arguments and results as plain data. What the program prints,
+        raises, exits with or changes in its own interpreter is never a verdict.
 
         Args:
             program: Python source of the candidate; its module is called `solution`, not `__main__`.
             tests: Python sources, each one test: passed where it runs without an exception.
-            setup: trusted source run before the tests, in their process; its names win over the program's. Where it
-                defines a class, the program must contain it too, and the program's copies of its names are used.
-            entry: the one name taken from the program. None: every name the tests use and `setup` does not define.
+            setup: trusted source run before the tests, in their process; its names win over the program's.
+                Where it defines a class, the program must contain it too, and the program's copies of its
+                names are used.
+            entry: the names taken from the program. None: every name that the tests use, that `setup` does
+                not define and that is no builtin's.
             split: every assert statement of a test that holds several becomes a verdict of its own.
             stop: end at the first failure; what follows is "not run".
             names: names of the tests in the report; default "0", "1", ...
             seen: called with verdicts as they come in, from the calling thread.
 
         Returns:
-            One verdict per test (or assert statement). A test during which the program hangs or dies fails, and the
-            tests after it get a new process while there is time left of `limits.wall`.
+            One verdict per test (or assert statement). A test during which the program hangs or dies fails,
+            and the tests after it get a new process while there is time left of `limits.wall`.
 
         Raises:
             SandboxError: no isolation here, or the sandbox failed twice for its own reasons.
@@ -168,7 +178,9 @@ class Sandbox:
         if len(labels) != len(tests):
             raise RecipeError(f"{len(labels)} names for {len(tests)} tests")
         own = limits or self.limits
-        body = {"program": program, "setup": setup, "entry": entry, "split": split, "stop": stop}
+        taken = [entry] if isinstance(entry, str) else list(entry or ())
+        body: dict[str, Any] = {"program": program, "setup": setup, "entry": taken, "split": split}
+        body |= {"stop": stop, "output": own.output}
         done: list[Report] = []
         first, deadline = 0, time.monotonic() + own.wall
         while True:
@@ -188,10 +200,10 @@ class Sandbox:
     ) -> Outcome:
         def show(entry: dict[str, Any]) -> None:
             if seen is not None and "status" in entry:
-                name = labels[entry["test"]]
-                seen(TestVerdict(name, entry["status"], entry.get("text", ""), entry.get("stdout", ""), entry["seconds"]))
+                texts = entry.get("text", ""), entry.get("stdout", "")
+                seen(TestVerdict(labels[entry["test"]], entry["status"], *texts, entry["seconds"]))
 
-        sent, watch = asdict(limits), show if seen else None
+        sent, watch = vars(limits), show if seen else None
         entries, report = self._with_worker(limits, lambda worker: worker.tests(body, sent, watch))
         return Outcome(labels, entries, {**report, "stop": body["stop"]}, sent)
 
@@ -228,7 +240,7 @@ class Sandbox:
 
     def _run(self, kind: str, body: dict[str, Any], stdin: str, limits: Limits | None) -> Execution:
         limits = limits or self.limits
-        own, data = asdict(limits), stdin.encode("utf-8", "surrogateescape")
+        own, data = vars(limits), stdin.encode("utf-8", "surrogateescape")
         report, out, err = self._with_worker(limits, lambda worker: worker.script(kind, body, data, own))
         finished = report["reason"] is None and report["status"] & 127 == 0
         status, text = ("finished", "") if finished else ending(report, own)
@@ -241,6 +253,7 @@ class Sandbox:
 
         Items are drawn as results are taken: at most four per worker are under way.
         """
+        self._own()
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(self.workers, "guerdon-sandbox-client")

@@ -26,10 +26,14 @@ class Outcome:
         self.load = next((e for e in entries if "load" in e), None)
         self.gone = next((e for e in entries if "gone" in e), None)
         self.finished = any("finished" in e for e in entries)
-        self.lines = next((e["asserts"] for e in entries if "asserts" in e), [[]] * len(names))
+        self.lines: list[list[int]] = next(
+            (e["asserts"] for e in entries if "asserts" in e), [[]] * len(names)
+        )
         self.verdicts = {(e["test"], e.get("assert")): e for e in entries if "status" in e}
         unusable = next((e for e in self.verdicts.values() if e["status"] == "invalid"), None)
         self.invalid = self.invalid or (unusable["text"] if unusable else "")
+        if report["reason"] == "judge" and not self.finished:
+            self.invalid = self.invalid or "the tests brought their own process down"
 
     @property
     def interrupted(self) -> int | None:
@@ -38,7 +42,9 @@ class Outcome:
             return None
         if self.gone is not None:
             return self.gone.get("test")
-        return next((i for i in range(len(self.names)) if not any(test == i for test, _ in self.verdicts)), None)
+        return next(
+            (i for i in range(len(self.names)) if not any(test == i for test, _ in self.verdicts)), None
+        )
 
     def build(self) -> Report:
         """The report on every test."""
@@ -48,10 +54,18 @@ class Outcome:
             verdicts = [TestVerdict(name, "not run") for name in self.names]
         elif not loaded:
             status, text = self._load_failure()
-            verdicts = [TestVerdict(name, status, text) for name in self.names]
+            verdicts = [TestVerdict(name, status, text) for name in self._labels()]
         else:
             verdicts = [verdict for number in range(len(self.names)) for verdict in self._test(number)]
         return Report(tuple(verdicts), loaded=loaded, invalid=self.invalid, **used)
+
+    def _labels(self) -> list[str]:
+        """Names of tests, or of their assert statements where they are split."""
+        return [
+            label
+            for name, lines in zip(self.names, self.lines, strict=True)
+            for label in ([f"{name}:{line}" for line in lines] or [name])
+        ]
 
     def _load_failure(self) -> tuple[str, str]:
         if self.load is not None:
@@ -74,7 +88,8 @@ class Outcome:
         clean = self.finished and rest is None and not self._failed_before(number)
         default = ("error", rest["text"]) if rest else ("skipped" if clean else "not run", "")
         return [
-            self._verdict(number, part, f"{self.names[number]}:{line}", *default) for part, line in enumerate(lines)
+            self._verdict(number, part, f"{self.names[number]}:{line}", *default)
+            for part, line in enumerate(lines)
         ]
 
     def _failed_before(self, number: int) -> bool:
@@ -88,4 +103,6 @@ class Outcome:
         entry = self.verdicts.get((test, part))
         if entry is None:
             return TestVerdict(name, status, text)
-        return TestVerdict(name, entry["status"], entry.get("text", ""), entry.get("stdout", ""), entry["seconds"])
+        return TestVerdict(
+            name, entry["status"], entry.get("text", ""), entry.get("stdout", ""), entry["seconds"]
+        )

@@ -1,4 +1,4 @@
-"""The file system a candidate sees: the Python installation, the C libraries, chosen packages, nothing else."""
+"""The file system a candidate sees: the Python installation, C libraries, chosen packages, nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from guerdon.sandbox.errors import SandboxError
@@ -39,35 +39,43 @@ def mounts(packages: Sequence[str], system: bool) -> list[str]:
     Raises:
         SandboxError: a package is not installed here.
     """
-    out: list[str] = []
-    for path in (*_LIBRARIES, *(_SYSTEM if system else ())):
+    shown = [path for path in (*_LIBRARIES, *(_SYSTEM if system else ())) if os.path.lexists(path)]
+    out = _parents(shown)
+    for path in shown:
         out += _same_place(path)
     python, stdlib = interpreter(), sysconfig.get_path("stdlib")
     library = os.path.join(sys.base_prefix, "lib")
+    binds = {os.path.join(inside(), "inside"): f"{INSIDE}/inside"}
     if sys.base_prefix != "/usr":
-        out += ["--ro-bind", library, library]
+        binds[library] = library
     if not stdlib.startswith((library + "/", "/usr/lib")):
-        out += ["--ro-bind", stdlib, stdlib]
+        binds[stdlib] = stdlib
     if not (system and python.startswith("/usr/")):
-        out += ["--ro-bind", python, python]
+        binds[python] = python
+    binds |= {source: f"{PACKAGES}/{os.path.basename(source)}" for source in package_files(packages)}
+    out += _parents(binds.values())
+    for source, target in binds.items():
+        out += ["--ro-bind", source, target]
     for name in ("site-packages", "dist-packages"):
         hidden = os.path.join(stdlib, name)
         if os.path.isdir(hidden):
             out += ["--tmpfs", hidden, "--remount-ro", hidden]
-    out += ["--ro-bind", os.path.join(inside(), "inside"), f"{INSIDE}/inside"]
-    for source in package_files(packages):
-        out += ["--ro-bind", source, f"{PACKAGES}/{os.path.basename(source)}"]
-    out += ["--dir", "/dev"]
     for device in _DEVICES:
         out += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     out += ["--symlink", "/tmp", "/dev/shm", "--symlink", "/proc/self/fd", "/dev/fd"]
     return [*out, "--dir", "/tmp", "--proc", "/proc", "--chdir", "/", "--remount-ro", "/"]
 
 
+def _parents(paths: Iterable[str]) -> list[str]:
+    """Open directories on the way to every path: bubblewrap would copy the host's mode (/root is closed)."""
+    parents = {str(parent) for path in paths for parent in Path(path).parents} - {"/"}
+    return [word for parent in sorted({*parents, "/dev"}) for word in ("--perms", "0755", "--dir", parent)]
+
+
 def _same_place(path: str) -> list[str]:
     if os.path.islink(path):
         return ["--symlink", os.readlink(path), path]
-    return ["--ro-bind", path, path] if os.path.exists(path) else []
+    return ["--ro-bind", path, path]
 
 
 def package_files(packages: Sequence[str]) -> list[str]:
@@ -85,7 +93,9 @@ def _files_of(name: str) -> Iterator[str]:
     except importlib.metadata.PackageNotFoundError:
         spec = importlib.util.find_spec(name) if name.isidentifier() else None
         if spec is None or spec.origin is None:
-            raise SandboxError(f"package {name!r} is not installed in this environment; install it first") from None
+            raise SandboxError(
+                f"package {name!r} is not installed in this environment; install it first"
+            ) from None
         origin = Path(spec.origin)
         yield str(origin.parent if spec.submodule_search_locations else origin)
         return
@@ -97,10 +107,10 @@ def _files_of(name: str) -> Iterator[str]:
 
 
 def check_readable() -> None:
-    """Raises SandboxError where only this user may read the Python installation: untrusted code runs as another."""
+    """Raises SandboxError where only this user may read the Python installation: programs run as another."""
     landmark = os.path.join(sysconfig.get_path("stdlib"), "os.py")
     if not os.stat(landmark).st_mode & 0o004:
         raise SandboxError(
-            f"{landmark} is not readable by other users; untrusted code runs as a user of its own when guerdon runs "
-            f"as root: chmod -R o+rX {sysconfig.get_path('stdlib')}, or run guerdon as an ordinary user"
+            f"{landmark} is not readable by other users; when guerdon runs as root, untrusted code runs as a "
+            f"user of its own. Do chmod -R o+rX {sysconfig.get_path('stdlib')}, or run as an ordinary user"
         )

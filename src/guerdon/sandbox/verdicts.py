@@ -6,9 +6,20 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
-STATUSES = ("passed", "failed", "error", "timeout", "memory", "output", "processes", "killed", "skipped", "not run")
-"""Verdicts on one test. `failed`: an assertion; `error`: another exception; `skipped`: an assert the tests did not
-reach although they ran to their end; `not run`: an earlier failure ended the run."""
+STATUSES = (
+    "passed",
+    "failed",
+    "error",
+    "timeout",
+    "memory",
+    "output",
+    "processes",
+    "killed",
+    "skipped",
+    "not run",
+)
+"""Verdicts on one test. `failed`: an assertion; `error`: another exception; `skipped`: an assert the tests
+did not reach although they ran to their end; `not run`: an earlier failure ended the run."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,8 @@ class Report:
     Args:
         tests: one verdict per test, in order.
         loaded: whether the program ran to its end before the tests began.
-        invalid: why the tests themselves cannot be used ("" where they can); no verdict is then meant for the candidate.
+        invalid: why the tests themselves cannot be used ("" where they can); no verdict is then meant for the
+            candidate.
         wall, cpu: seconds.
         memory: bytes, the most that the candidate's first process held.
     """
@@ -78,7 +90,8 @@ class Execution:
     """One run of a program or command.
 
     Args:
-        status: "finished", or the limit that was passed: "timeout", "memory", "output", "processes", or "killed".
+        status: "finished", or the limit that was passed: "timeout", "memory", "output", "processes", or
+            "killed".
         exit_code: the program's, None where it was killed.
         stdout, stderr: text, at most `limits.output` bytes of each.
         text: which limit, or which signal.

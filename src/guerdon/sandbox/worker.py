@@ -9,8 +9,8 @@ import socket
 import subprocess
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from guerdon.sandbox import launch
 from guerdon.sandbox.errors import SandboxError
@@ -20,6 +20,7 @@ from guerdon.sandbox.limits import Limits
 _START = 60.0
 _GRACE = 15.0
 """Seconds beyond an item's own limit after which the warden itself counts as lost."""
+_FAREWELL = 1.0
 _LOOK = 50
 """Milliseconds between looks at the verdicts that have come in; the end of an item is noticed at once."""
 
@@ -101,7 +102,9 @@ class Worker:
         finally:
             wire.close_all(fds)
 
-    def _wait(self, wall: float, entries: list[dict[str, Any]], seen: Callable[..., None] | None) -> dict[str, Any]:
+    def _wait(
+        self, wall: float, entries: list[dict[str, Any]], seen: Callable[..., None] | None
+    ) -> dict[str, Any]:
         deadline = time.monotonic() + wall + _GRACE
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
@@ -130,9 +133,10 @@ class Worker:
                 return
             if message is None:
                 return
-            entries.append(message[0])
+            entries += message[0]
             if seen is not None:
-                seen(message[0])
+                for entry in message[0]:
+                    seen(entry)
 
 
 def _head(fd: int, most: int) -> bytes:
@@ -140,9 +144,12 @@ def _head(fd: int, most: int) -> bytes:
 
 
 def _end(owner: int, process: subprocess.Popen[bytes], control: socket.socket) -> None:
-    """Close the socket; the process that started the sandbox also kills and reaps it."""
+    """Hang up, which ends the sandbox; the process that started it also makes sure of that, and reaps it."""
     control.close()
     if os.getpid() != owner:
         return
-    process.kill()
-    process.wait()
+    try:
+        process.wait(timeout=_FAREWELL)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -82,7 +82,11 @@ class Caller:
         self.clock.start(0 if len(sizes) == 1 else TOGETHER)
         try:
             found = self._ask(rollouts)
-            problem = None if len(found) == len(rollouts) else f"wrong length: {len(found)} values for {len(rollouts)}"
+            problem = (
+                None
+                if len(found) == len(rollouts)
+                else f"wrong length: {len(found)} values for {len(rollouts)}"
+            )
         except RAISED as error:
             found, problem = [], cells.of_error(error)
         seconds = time.perf_counter() - began
@@ -131,7 +135,9 @@ class Caller:
         self.clock.start(i)
         try:
             answer = self._score_batch([row])
-            return answer[0] if len(answer) == 1 else missing(f"wrong length: {len(answer)} values for 1 sample")
+            return (
+                answer[0] if len(answer) == 1 else missing(f"wrong length: {len(answer)} values for 1 sample")
+            )
         except RAISED as error:
             return missing(cells.of_error(error))
         finally:

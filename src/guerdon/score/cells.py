@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def _rows(signal: Signal, rollouts: Rollouts) -> Iterator[Output]:
         spans = [(label, label + 1) for label in rollouts.groups()[0].tolist()]
     else:
         ends = rollouts.offsets(signal.level).tolist()
-        spans = list(zip(ends[:-1], ends[1:], strict=True))
+        spans = list(pairwise(ends))
     values = signal.values.tolist()
     for start, stop in spans:
         found = [of_number(values[at], signal.causes.get(at)) for at in range(start, stop)]

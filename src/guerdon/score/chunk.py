@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -88,20 +89,22 @@ class Chunk:
             rows: which.
             reads: the columns that are needed; None: all.
         """
-        index = np.asarray(rows, np.int64)
-        columns = self.columns if len(rows) == self.columns.n else self.columns.select(index)
+        whole = list(rows) == list(range(self.columns.n))
+        columns = self.columns if whole else self.columns.select(np.asarray(rows, np.int64))
         part = Chunk(columns, (), None, {})
         if reads is not None:
             # A reward that reads nothing but, say, the prompt is still given texts to be called on.
-            wanted = {name: part.column(name) for name in {*reads, "completion"}}
+            wanted: dict[str, Any] = {name: part.column(name) for name in {*reads, "completion"}}
             return Rollouts(**wanted)
-        rollouts = to_rollouts(columns, Schema(seen={"reference", "meta", "prompt"} & set(self.columns.cells)))
+        rollouts = to_rollouts(
+            columns, Schema(seen={"reference", "meta", "prompt"} & set(self.columns.cells))
+        )
         metas = rollouts.meta
         return rollouts if metas is None else rollouts.replace(meta=[dict(meta) for meta in metas])
 
 
 def check(columns: Columns, schema: Schema) -> dict[int, str]:
-    """Unusable records of a chunk (row -> why), by the rules of `guerdon.data`; notes what the file's have."""
+    """Unusable records of a chunk, row -> why, by the rules of `guerdon.data`."""
     bad = find_bad(columns, schema)
     if columns.partitions or any(signal.level == "group" for signal in columns.signals.values()):
         bad = _check_together(columns, schema, bad)
@@ -180,10 +183,10 @@ def check_contiguous(chunk: Chunk, seen: SeenGroups, where: str, rewards: str) -
         if label is ABSENT:
             continue
         if label in seen or unit[-1] - unit[0] + 1 != len(unit):
-            row = next((b for a, b in zip(unit, unit[1:], strict=False) if b != a + 1), unit[0])
+            row = next((b for a, b in pairwise(unit) if b != a + 1), unit[0])
             raise DataError(
-                f"{where} {chunk.numbers[row]}: group {label!r} comes back after records of other groups, but "
-                f"{rewards} must see whole groups; sort the file by group, or read all of it into memory "
+                f"{where} {chunk.numbers[row]}: group {label!r} comes back after records of other groups, "
+                f"but {rewards} must see whole groups; sort the file by group, or read all of it into memory "
                 "with --gather"
             )
         seen.add(label)

@@ -115,5 +115,3 @@ def together(chunk: Chunk, plans: Sequence[tuple[Traits, Any]], own: Sequence[st
             known[asked] = row_digests(chunk, traits, reward, own)
         found.append(known[asked])
     return found
-
-

@@ -9,18 +9,18 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from guerdon.context import Context
-from guerdon.errors import DataError, StoreError
+from guerdon.errors import DataError, RecipeError, StoreError
 from guerdon.score import planning
 from guerdon.score.chunk import Chunk, SeenGroups, check_contiguous
 from guerdon.score.ledger import Plan
-from guerdon.score.pipeline import Pipeline, Progress
+from guerdon.score.pipeline import Pipeline, Progress, Stopped
 from guerdon.score.planning import Asked
 from guerdon.score.pool import Pool
 from guerdon.score.report import Options, Report
@@ -70,140 +70,157 @@ def score_file(
         KeyboardInterrupt: `stop` said so; all that was done is kept.
     """
     options = options or Options()
-    source, out = check_paths(source, out)
+    source, out = planning.check_paths(source, out)
     began = time.perf_counter()
-    with ExitStack() as open_things:
-        open_things.enter_context(_rare_collection())
-        plans, pool = make_plans(rewards, settings or {}, options, open_things)
-        shapes = {plan.traits.shape for plan in plans}
-        options = replace(options, gather=options.gather or "all" in shapes)
-        work = WorkFolder(out, job_of(source, out, plans, options), options.resume)
-        open_things.callback(work.close)
-        report = Report(source, out, rewards={p.label: (p.traits.name, p.traits.version) for p in plans})
-        if work.discarded and not options.resume:
-            report.notes.append(f"an unfinished run with {work.discarded} records was discarded (no --resume)")
-        progress = Progress.load(work.state)
-        if any(plan.traits.stateful for plan in plans) and not work.moved:
-            progress = Progress()  # what such rewards learnt from the records before is gone
-        report.resumed, before = progress.tally.records, float(work.state.get("seconds", 0.0))
+    with ExitStack() as opened:
+        opened.enter_context(_rare_collection())
+        plans, pool = planning.make_plans(rewards, settings or {}, options, opened)
+        options = replace(options, gather=options.gather or any(p.traits.shape == "all" for p in plans))
+        work = WorkFolder(out, planning.job_of(source, out, plans, options), options.resume)
+        opened.callback(work.close)
+        report, progress = begin(source, out, plans, work, options)
+        final: Path | None = None
         if not work.moved:
-            cache = open_cache(options, plans, report.notes)
+            cache = planning.open_cache(options, plans, report.notes)
             if cache is not None:
-                open_things.callback(_quietly, cache.close)
-            final = _run(work, plans, pool, cache, options, progress, report, context, watch, stop)
-        else:
-            final = None
+                opened.callback(_close, cache)
+            job = _Job(plans, pool, cache, options, work, report, progress)
+            final = job.run(context, watch, stop or (lambda: False))
         report.tally = progress.tally
-        report.seconds = before + time.perf_counter() - began
+        report.before = float(work.state.get("before", 0.0))
+        report.seconds = time.perf_counter() - began
         report.replaced = pool.killed if pool is not None else 0
         work.finish(final)
     return report
 
 
-def _run(
-    work: WorkFolder,
-    plans: list[Plan],
-    pool: Pool | None,
-    cache: VerdictCache | None,
-    options: Options,
-    progress: Progress,
-    report: Report,
-    context: Context | None,
-    watch: Watch | None,
-    stop: Callable[[], bool] | None,
-) -> Path:
-    """Take all records through the pipeline; the final file."""
-    reader = make_source(report.source, plans, options)
-    total = reader.estimate()
-    where = f"{report.source} {reader.unit}"
-    sink = make_sink(work, report.source, report.out, [plan.label for plan in plans], progress)
-    pipeline = Pipeline(plans, pool, cache, options.parts, progress, where, context)
-    pipeline.notes = report.notes
-    committer = _Committer(work, sink, pipeline)
-    try:
-        chunks = reader.chunks(progress.after, pipeline.rows)
-        if reader.whole_groups:
-            names = ", ".join(plan.label for plan in plans if plan.traits.shape == "group")
-            chunks = _contiguous(reader, chunks, progress, where, names)
+def begin(
+    source: Path, out: Path, plans: Sequence[Plan], work: WorkFolder, options: Options
+) -> tuple[Report, Progress]:
+    """The report of a job to be filled in, and how far an earlier run got."""
+    report = Report(source, out, rewards={p.label: (p.traits.name, p.traits.version) for p in plans})
+    if work.discarded:
+        report.notes.append(
+            f"an unfinished run of {work.discarded} records was discarded; --resume would have continued it"
+        )
+    progress = Progress.load(work.state)
+    if any(plan.traits.stateful for plan in plans) and not work.moved:
+        progress = Progress()  # what such a reward learnt from the records before is gone
+    report.resumed = progress.tally.records
+    return report, progress
+
+
+def nothing(report: Report, progress: Progress) -> DataError:
+    """The error for an input without usable records."""
+    tally = progress.tally
+    hint = (
+        f" ({tally.skipped} broken ones were left out, the first: {tally.examples[0][1]})"
+        if tally.skipped
+        else ""
+    )
+    return DataError(f"{report.source} holds no rollouts{hint}")
+
+
+@dataclass
+class _Job:
+    """All that takes part in one run."""
+
+    plans: list[Plan]
+    pool: Pool | None
+    cache: VerdictCache | None
+    options: Options
+    work: WorkFolder
+    report: Report
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self._began = self._committed = time.monotonic()
+        self._before = float(self.work.state.get("seconds", 0.0))
+
+    def run(self, context: Context | None, watch: Watch | None, stop: Callable[[], bool]) -> Path:
+        """Take all records through the pipeline; the final file."""
+        progress, report = self.progress, self.report
+        reader = planning.make_source(report.source, self.plans, self.options)
+        where, total = f"{report.source} {reader.unit}", reader.estimate()
+        state = self.work.state.get("sink", {}) if progress.after else {}
+        sink = planning.make_sink(self.work.path, report.source, report.out, self.plans, state)
+        pipeline = Pipeline(
+            self.plans,
+            self.pool,
+            self.cache,
+            self.options.parts,
+            progress,
+            where,
+            report.notes,
+            total,
+            context,
+        )
 
         def done(records: int) -> None:
-            committer.often()
+            if time.monotonic() - self._committed >= _COMMIT_SECONDS:
+                self._commit(sink, pipeline)
             if watch is not None:
                 watch(records, total)
 
-        if watch is not None and progress.tally.records:
-            watch(progress.tally.records + progress.tally.skipped, total)
+        if progress.tally.records:
+            done(progress.tally.records + progress.tally.skipped)
         try:
-            pipeline.run(_noted(chunks, options, report.notes), sink, stop or (lambda: False), done)
+            try:
+                pipeline.run(self._chunks(reader, pipeline, where), sink, stop, done)
+            except (DataError, RecipeError, Stopped):
+                self._commit(sink, pipeline)  # what came before is whole; after any other error nobody knows
+                raise
+            self._commit(sink, pipeline)
+            if not progress.tally.records:
+                raise nothing(report, progress)
+            return sink.build(progress.streams)
         finally:
-            committer.now()
-        if not progress.tally.records:
-            skipped = progress.tally.examples[:1]
-            hint = f" ({progress.tally.skipped} were skipped, the first: {skipped[0][1]})" if skipped else ""
-            raise DataError(f"{report.source} holds no rollouts{hint}")
-        return sink.build(progress.streams)
-    finally:
-        sink.close()
+            sink.close()
 
-
-class _Committer:
-    """Makes what is done so far safe from a kill, about once a second."""
-
-    def __init__(self, work: WorkFolder, sink: Sink, pipeline: Pipeline) -> None:
-        self._work, self._sink, self._pipeline = work, sink, pipeline
-        self._began = self._last = time.monotonic()
-        self._before = float(work.state.get("seconds", 0.0))
-
-    def often(self) -> None:
-        """Commit if the last time is a while ago."""
-        if time.monotonic() - self._last >= _COMMIT_SECONDS:
-            self.now()
-
-    def now(self) -> None:
-        """Commit: first the records, then the note that they count."""
-        state = {**self._pipeline.progress.dump(), "sink": self._sink.commit()}
+    def _commit(self, sink: Sink, pipeline: Pipeline) -> None:
+        """Make what is done safe from a kill: first the records, then the note that they count."""
+        state = {**self.progress.dump(), "sink": sink.commit(), "before": self._before}
         state["seconds"] = self._before + time.monotonic() - self._began
-        self._work.save(state)
-        self._pipeline.flush()
-        self._last = time.monotonic()
+        self.work.save(state)
+        pipeline.flush()
+        self._committed = time.monotonic()
+
+    def _chunks(self, reader: Any, pipeline: Pipeline, where: str) -> Iterator[Chunk]:
+        """The chunks of the input, with what is to be known of whole groups and whole files."""
+        chunks = reader.chunks(self.progress.after, pipeline.rows)
+        if reader.whole_groups:
+            seen = SeenGroups()
+            for label in reader.labels_until(self.progress.after):
+                seen.add(label)
+            names = ", ".join(plan.label for plan in self.plans if plan.traits.shape == "group")
+        for chunk in chunks:
+            if reader.whole_groups:
+                check_contiguous(chunk, seen, where, names)
+            elif self.options.gather:
+                self.report.notes.append(f"all {len(chunk)} records were in memory at once, {_resident()}")
+            yield chunk
 
 
-def _contiguous(
-    reader: Any, chunks: Iterator[Chunk], progress: Progress, where: str, names: str
-) -> Iterator[Chunk]:
-    seen = SeenGroups()
-    for label in reader.labels_until(progress.after):
-        seen.add(label)
-    for chunk in chunks:
-        check_contiguous(chunk, seen, where, names)
-        yield chunk
+def _resident() -> str:
+    if sys.platform == "win32":
+        return "as asked for"
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return f"in {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6:.0f} MB"
 
 
-def _noted(chunks: Iterator[Chunk], options: Options, notes: list[str]) -> Iterator[Chunk]:
-    for chunk in chunks:
-        if options.gather:
-            import resource
-            import sys
-
-            unit = 1 if sys.platform == "darwin" else 1024
-            size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-            notes.append(f"all {len(chunk)} records were in memory at once; this process took {size:.0f} MB")
-        yield chunk
+def _close(cache: VerdictCache) -> None:
+    with suppress(StoreError):  # the verdicts are in the output; keeping them is a convenience
+        cache.close()
 
 
 @contextmanager
 def _rare_collection() -> Iterator[None]:
-    """Records are many small objects without cycles; looking for cycles among them takes a third of the time."""
+    """Records are many small objects without cycles; looking for cycles takes a third of the time."""
     before = gc.get_threshold()
     gc.set_threshold(200_000, 20, 100)
     try:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-def _quietly(close: Callable[[], None]) -> None:
-    try:
-        close()
-    except StoreError:  # the verdicts are in the output; the cache is a convenience
-        pass

@@ -34,21 +34,28 @@ class JsonlSource:
         skip_bad: leave out records that cannot be used; else they raise.
         whole_groups: no chunk ends inside a group.
         gather: one chunk of all records.
+        file: where to read the same content instead.
     """
 
     unit = UNIT
 
     def __init__(
-        self, path: Path, skip_bad: bool = False, whole_groups: bool = False, gather: bool = False
+        self,
+        path: Path,
+        skip_bad: bool = False,
+        whole_groups: bool = False,
+        gather: bool = False,
+        file: Path | None = None,
     ) -> None:
         self.path, self.skip_bad, self.whole_groups, self.gather = path, skip_bad, whole_groups, gather
-        self._zipped = path.name.lower().endswith(".gz")
+        self._file = file or path
+        self._zipped = self._file.name.lower().endswith(".gz")
         self._damage: str | None = None
 
     def estimate(self) -> int | None:
         """About how many records there are; None where that is not known without reading."""
-        size = self.path.stat().st_size
-        with open(self.path, "rb") as file:
+        size = self._file.stat().st_size
+        with open(self._file, "rb") as file:
             head = file.read(1 << 20)
         if self._zipped or not head.count(b"\n"):
             return None
@@ -92,6 +99,14 @@ class JsonlSource:
             end = {"offset": offset, "line": number, **dump_schema(schema)}
             yield Chunk(Columns(0), (), [], end, [(number + 1, self._damage)])
 
+    def positions(self, rows: int) -> Iterator[Position]:
+        """The position behind every so many lines, and the end; nothing is parsed."""
+        offset = number = 0
+        with self._open() as file:
+            while lines := list(islice(file, rows)):
+                offset, number = offset + sum(map(len, lines)), number + len(lines)
+                yield {"offset": offset, "line": number}
+
     def labels_until(self, after: Position) -> Iterator[Any]:
         """`group` of all records before a position, for what must be known of them after a restart."""
         left = int(after.get("line", 0))
@@ -100,10 +115,12 @@ class JsonlSource:
                 lines = [line.strip() for line in islice(file, min(left, _READ))]
                 left -= len(lines)
                 records, _ = parse_lines(lines)
-                yield from (record["group"] for record in records if record and record.get("group") is not None)
+                yield from (
+                    record["group"] for record in records if record and record.get("group") is not None
+                )
 
     def _open(self) -> Any:
-        return gzip.open(self.path, "rb") if self._zipped else open(self.path, "rb")
+        return gzip.open(self._file, "rb") if self._zipped else open(self._file, "rb")
 
     def _lines(self, file: Any, most: int | None) -> Iterator[bytes]:
         """At most so many lines; damage to a compressed file ends them."""
@@ -139,7 +156,9 @@ class JsonlSource:
         columns, wrong = to_columns(parsed)
         if wrong:
             lost |= {numbers[i]: reason for i, reason in wrong.items()}
-            parsed, texts, numbers = _pick(parsed, texts, numbers, [i not in wrong for i in range(len(parsed))])
+            parsed, texts, numbers = _pick(
+                parsed, texts, numbers, [i not in wrong for i in range(len(parsed))]
+            )
         unusable = check(columns, schema) if columns.n else {}
         if unusable:
             lost |= {numbers[i]: reason for i, reason in unusable.items()}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
 
 from guerdon.errors import StoreError
 from guerdon.score import cells as cell_forms
@@ -76,15 +75,19 @@ class Shelf:
         cache: None: nothing is kept.
         plan: of the reward.
         notes: collects why the cache was left alone.
+        records: about how many will be asked for; None where nobody knows.
     """
 
-    def __init__(self, cache: VerdictCache | None, plan: Plan, notes: list[str]) -> None:
+    def __init__(
+        self, cache: VerdictCache | None, plan: Plan, notes: list[str], records: int | None = None
+    ) -> None:
         self._cache = cache if plan.fingerprint is not None else None
         self._notes = notes
         self._id = 0
         if self._cache is not None:
             assert plan.fingerprint is not None
             self._id = self._cache.reward(plan.fingerprint, plan.traits.name, plan.traits.version)
+            self._cache.expect(self._id, records or 0)
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Cell]:
         """The cells that are kept, by key."""

@@ -26,7 +26,7 @@ from guerdon.scoring import reward as lift_function
 
 READABLE = ("prompt", "completion", "reference", "meta")
 _SHAPES, _PLACES = ("sample", "group", "all"), ("worker", "main")
-_LIFT = ("name", "version", "batch")
+_LIFT = ("name", "version", "batch", "on_error")
 _BATCH = {"completions", "references", "metas"}
 _SAMPLE = {"completion", "reference", "meta", "messages"} | _BATCH
 DEFAULT_BATCH = 64
@@ -91,8 +91,8 @@ def lift(found: Any, settings: Mapping[str, Any], where: str) -> Reward:
     `name`, `version` and `batch`.
     """
     if isinstance(found, FunctionReward) and settings:
-        given = {"name": found.name, "version": found.version, "batch": found.batch, **settings}
-        return _lifted(found.function, given, where)
+        said = {name: getattr(found, name) for name in _LIFT}
+        return _lifted(found.function, said | dict(settings), where)
     if _is_reward(found):
         if settings:
             raise RecipeError(f"{where}: takes no settings, got {', '.join(settings)}")
@@ -160,10 +160,12 @@ def _make_importable(folder: Path) -> None:
 def _imported(run: Callable[[], ModuleType], place: str, where: str) -> ModuleType:
     try:
         return run()
-    except Exception as error:  # the user's code, which may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # the user's code may raise anything while it is imported
         line = error.lineno if isinstance(error, SyntaxError) else _line_in(place, error)
         at = f" (line {line})" if line else ""
-        raise RecipeError(f"{where}: importing {place} failed{at}: {type(error).__name__}: {error}") from error
+        raise RecipeError(
+            f"{where}: importing {place} failed{at}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _line_in(place: str, error: BaseException) -> int | None:
@@ -180,7 +182,8 @@ def _find(module: ModuleType, attribute: str, where: str) -> Any:
     found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):
-            names = [name for name in vars(found) if not name.startswith("_")] if hasattr(found, "__dict__") else []
+            inside = getattr(found, "__dict__", {}).items()
+            names = [name for name, value in inside if callable(value) and not name.startswith("_")]
             raise RecipeError(f"{where}: there is no {part!r} in it{registry.nearest(part, names)}")
         found = getattr(found, part)
     return found
@@ -213,7 +216,8 @@ def traits_of(reward: Reward, spec: Spec | None = None) -> Traits:
     for name, valid in (("shape", _SHAPES), ("where", _PLACES)):
         if getattr(traits, name) not in valid:
             raise RecipeError(
-                f"reward {traits.name!r}: {name} must be one of {', '.join(valid)}, got {getattr(traits, name)!r}"
+                f"reward {traits.name!r}: {name} must be one of {', '.join(valid)}, "
+                f"got {getattr(traits, name)!r}"
             )
     return traits
 

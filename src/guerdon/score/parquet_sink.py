@@ -35,7 +35,7 @@ class ParquetSink:
         self._folder, self._source, self._labels = folder, source, labels
         self._convert = not out.name.lower().endswith(".parquet")
         self._out = out
-        self._file = Appended(folder / "signals.arrow", int(state.get("size", 0)))
+        self.file = Appended(folder / "signals.arrow", int(state.get("size", 0)))
         self._rows: list[np.ndarray] = []
         self._items: dict[str, list[Item]] = {label: [] for label in labels}
 
@@ -48,15 +48,15 @@ class ParquetSink:
     def commit(self) -> dict[str, Any]:
         """See `Sink`."""
         if self._rows:
-            self._file.write(_encode(np.concatenate(self._rows), self._items))
+            self.file.write(_encode(np.concatenate(self._rows), self._items))
             self._rows, self._items = [], {label: [] for label in self._labels}
-        return {"size": self._file.sync()}
+        return {"size": self.file.sync()}
 
     def build(self, streams: Streams) -> Path:
         """See `Sink`."""
         final = self._folder / "final.parquet"
         with store_errors(self._out.name, self._out):
-            join(self._source, self._file.path, streams, final)
+            join(self._source, self.file.path, streams, final)
             sync_file(final)
         if not self._convert:
             return final
@@ -65,7 +65,7 @@ class ParquetSink:
 
     def close(self) -> None:
         """See `Sink`."""
-        self._file.close()
+        self.file.close()
 
 
 # -- verdicts as Arrow -------------------------------------------------------------------------------------
@@ -76,10 +76,14 @@ def _encode(rows: np.ndarray, items: Mapping[str, Sequence[Item]]) -> bytes:
     columns: dict[str, pa.Array] = {"row": pa.array(rows)}
     for label, column in items.items():
         if set(map(type, column)) <= {float}:
-            flat = pa.array(np.fromiter(column, np.float64, len(column)))  # type: ignore[arg-type]
-            columns[f"values:{label}"] = pa.LargeListArray.from_arrays(pa.array(np.arange(len(column) + 1)), flat)
+            flat = pa.array(np.fromiter(column, np.float64, len(column)))
+            columns[f"values:{label}"] = pa.LargeListArray.from_arrays(
+                pa.array(np.arange(len(column) + 1)), flat
+            )
             continue
-        for output in dict.fromkeys(key for item in column for key in (item if isinstance(item, dict) else ("",))):
+        for output in dict.fromkeys(
+            key for item in column for key in (item if isinstance(item, dict) else ("",))
+        ):
             values, causes = zip(*(_cell(item, output) for item in column), strict=True)
             name = stream(label, output)
             columns[f"values:{name}"] = pa.array(values, _VALUES)
@@ -110,7 +114,10 @@ def _segments(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
         size = path.stat().st_size
         while file.tell() < size:
             table = pa.ipc.open_stream(file).read_all()
-            columns = [table[f.name] if f.name in table.column_names else pa.nulls(len(table), f.type) for f in schema]
+            columns = [
+                table[f.name] if f.name in table.column_names else pa.nulls(len(table), f.type)
+                for f in schema
+            ]
             yield pa.table(columns, schema=schema)
 
 

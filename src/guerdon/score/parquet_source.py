@@ -26,7 +26,11 @@ class ParquetSource:
     unit = "row"
 
     def __init__(
-        self, path: Path, skip_bad: bool = False, whole_groups: bool = False, gather: bool = False
+        self,
+        path: Path,
+        skip_bad: bool = False,
+        whole_groups: bool = False,
+        gather: bool = False,
     ) -> None:
         self.path, self.skip_bad, self.whole_groups, self.gather = path, skip_bad, whole_groups, gather
         with self._file() as file:
@@ -57,6 +61,11 @@ class ParquetSource:
                 start += keep
         if held is not None:
             yield self._chunk(held, start, schema)
+
+    def positions(self, rows: int) -> Iterator[Position]:
+        """The position behind every so many rows, and the end."""
+        yield from ({"row": row} for row in range(rows, self._rows, rows))
+        yield {"row": self._rows}
 
     def labels_until(self, after: Position) -> Iterator[Any]:
         """`group` of all records before a position."""

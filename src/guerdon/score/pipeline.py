@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guerdon.context import Context
-from guerdon.errors import DataError
+from guerdon.errors import DataError, StoreError
 from guerdon.score import content
 from guerdon.score.calling import Caller, NoClock
 from guerdon.score.chunk import Chunk
@@ -60,6 +60,10 @@ class Progress:
         return cls(dict(data["after"]), Tally.load(data["tally"]), streams)
 
 
+class Stopped(KeyboardInterrupt):
+    """The run was asked to stop, and did so where nothing is half done."""
+
+
 class Pipeline:
     """Scores chunks with several rewards.
 
@@ -70,10 +74,9 @@ class Pipeline:
         parts: whether parts of composite rewards are wanted.
         progress: where to go on.
         where: the input and what its numbers count, for messages ("rollouts.jsonl line").
+        notes: collects what people should know about the run.
+        records: about how many there are; None where nobody knows.
         context: for rewards that are called here.
-
-    Attributes:
-        notes: what people should know about the run.
     """
 
     def __init__(
@@ -84,14 +87,17 @@ class Pipeline:
         parts: bool,
         progress: Progress,
         where: str,
+        notes: list[str],
+        records: int | None = None,
         context: Context | None = None,
     ) -> None:
         self.plans, self.pool, self.progress, self.where = list(plans), pool, progress, where
-        self.notes: list[str] = []
-        self._cache = cache
-        self._ledgers = {plan.label: Ledger(plan, Shelf(cache, plan, self.notes)) for plan in plans}
+        self._notes, self._cache = notes, cache
+        self._ledgers = {plan.label: Ledger(plan, Shelf(cache, plan, notes, records)) for plan in plans}
         self._settlers = {
-            plan.label: Settler(plan.label, plan.policy, "rollout" if plan.traits.sample else None, progress.streams)
+            plan.label: Settler(
+                plan.label, plan.policy, "rollout" if plan.traits.sample else None, progress.streams
+            )
             for plan in plans
         }
         self._callers = {
@@ -115,18 +121,18 @@ class Pipeline:
         Args:
             chunks: the input.
             sink: where the results go, in order.
-            stop: asked often; True ends the run with KeyboardInterrupt.
+            stop: asked often; True ends the run.
             done: told how many records were written, or left out.
 
         Raises:
             DataError: a record that cannot be used, or that could not be scored under the policy "raise".
-            KeyboardInterrupt: `stop` said so.
+            Stopped: `stop` said so.
         """
         reading = True
         since, written = time.monotonic(), 0
         while reading or self._pending:
             if stop():
-                raise KeyboardInterrupt
+                raise Stopped
             if reading and len(self._pending) < _AHEAD:
                 chunk = next(chunks, None)
                 reading = chunk is not None
@@ -173,9 +179,10 @@ class Pipeline:
         self._checked = True
         for plan in self.plans:
             if plan.traits.sample and not chunk.has_text():
+                source = self.where.rpartition(" ")[0]
                 raise DataError(
-                    f"{self.where.rpartition(' ')[0]}: reward {plan.label!r} reads text, but the records have no "
-                    "'completion', only tokens; decode them first"
+                    f"{source}: reward {plan.label!r} reads text, but the records have no 'completion', only "
+                    "tokens; decode them first"
                 )
 
     def _call(self, task: Task) -> Answer:
@@ -215,5 +222,10 @@ class Pipeline:
 
     def flush(self) -> None:
         """Write to the verdict cache what is known, whether its chunk is complete or not."""
-        if self._cache is not None:
+        if self._cache is None:
+            return
+        try:
             self._cache.flush()
+        except StoreError as error:  # the run goes on without it
+            self._cache = None
+            self._notes.append(str(error))

@@ -15,7 +15,6 @@ from guerdon.data import io
 from guerdon.errors import DataError, RecipeError, StoreError
 from guerdon.score.ledger import Plan
 from guerdon.score.loading import Traits, load, traits_of
-from guerdon.score.pipeline import Progress
 from guerdon.score.pool import Limits, Pool
 from guerdon.score.report import Options
 from guerdon.score.sinks import JsonlSink, Sink
@@ -47,18 +46,18 @@ def check_paths(source: str | Path, out: str | Path) -> tuple[Path, Path]:
 
 
 def make_plans(
-    rewards: Asked, settings: Mapping[str, Any], options: Options, open_things: ExitStack
+    rewards: Asked, settings: Mapping[str, Any], options: Options, opened: ExitStack
 ) -> tuple[list[Plan], Pool | None]:
     """Everything there is to know about the rewards, and the workers that call them."""
     specs, objects = _asked(rewards, settings)
-    here = {spec.label: load(spec) for spec in specs if not spec.by_path or options.workers == 0}
+    size = default_workers() if options.workers is None else options.workers
+    here = {spec.label: load(spec) for spec in specs if not spec.by_path or not size}
     traits: dict[str, Traits] = {s.label: traits_of(here[s.label], s) for s in specs if s.label in here}
-    remote = [s for s in specs if s.label not in here or (options.workers != 0 and traits[s.label].where != "main")]
+    remote = [s for s in specs if size and (s.label not in here or traits[s.label].where != "main")]
     pool: Pool | None = None
     if remote:
-        size = options.workers or default_workers()
-        pool = Pool(remote, size, fitting_limits(options.limits, size), options.parts)
-        open_things.callback(pool.close)
+        pool = make_pool(remote, size, options)
+        opened.callback(pool.close)
         if any(spec.by_path for spec in remote):
             traits |= {label: found for label, found in pool.describe().items() if label not in here}
     plans = []
@@ -70,6 +69,11 @@ def make_plans(
         known = replace(traits_of(reward), where="main")
         plans.append(Plan(make_spec(label, label, {}), known, known.on_error, None, reward))
     return plans, pool
+
+
+def make_pool(specs: Sequence[Spec], size: int, options: Options) -> Pool:
+    """Workers for some rewards."""
+    return Pool(specs, size, fitting_limits(options.limits, size), options.parts)
 
 
 def _asked(rewards: Asked, settings: Mapping[str, Any]) -> tuple[list[Spec], dict[str, Reward]]:
@@ -138,8 +142,8 @@ def open_cache(options: Options, plans: Sequence[Plan], notes: list[str]) -> Ver
         return None
 
 
-def make_source(path: Path, plans: Sequence[Plan], options: Options) -> Any:
-    """The reader of a file, by its suffix."""
+def make_source(path: Path, plans: Sequence[Plan], options: Options, file: Path | None = None) -> Any:
+    """The reader of a file, by its suffix; `file` holds the same content where that is not the place."""
     whole = not options.gather and any(plan.traits.shape == "group" for plan in plans)
     if path.name.lower().endswith(".parquet"):
         from guerdon.score.parquet_source import ParquetSource
@@ -147,17 +151,17 @@ def make_source(path: Path, plans: Sequence[Plan], options: Options) -> Any:
         return ParquetSource(path, options.skip_bad, whole, options.gather)
     from guerdon.score.jsonl_source import JsonlSource
 
-    return JsonlSource(path, options.skip_bad, whole, options.gather)
+    return JsonlSource(path, options.skip_bad, whole, options.gather, file)
 
 
-def make_sink(work: WorkFolder, source: Path, out: Path, labels: Sequence[str], progress: Progress) -> Sink:
-    """The writer, by the suffix of the input."""
-    state = work.state.get("sink", {}) if progress.after else {}
+def make_sink(folder: Path, source: Path, out: Path, plans: Sequence[Plan], state: Mapping[str, Any]) -> Sink:
+    """The writer, by the suffix of the input; `state` is that of its last commit."""
+    labels = [plan.label for plan in plans]
     if source.name.lower().endswith(".parquet"):
         from guerdon.score.parquet_sink import ParquetSink
 
-        return ParquetSink(work.path, out, source, labels, state)
-    return JsonlSink(work.path, out, labels, state)
+        return ParquetSink(folder, out, source, labels, state)
+    return JsonlSink(folder, out, labels, state)
 
 
 def default_workers() -> int:

@@ -197,7 +197,9 @@ class Pool:
                 except OSError:
                     self._ended(worker)
         starting = sum(not worker.ready for worker in self._workers)
-        missing = min(len(self._waiting) or int(self._wanted and not self.traits), self.size - len(self._workers))
+        missing = min(
+            len(self._waiting) or int(self._wanted and not self.traits), self.size - len(self._workers)
+        )
         for _ in range(missing - starting):
             setup = Setup(self.specs, self.parts, list(sys.path), self.limits.memory, os.getpid())
             self._workers.append(_Worker(WorkerProcess(setup)))
@@ -246,7 +248,9 @@ class Pool:
                 if limit is not None and seconds > limit:
                     self._replace(worker, f"timed out after {limit:g} s", seconds)
                 elif self.limits.memory and worker.process.resident() - worker.base > self.limits.memory:
-                    self._replace(worker, f"used more than {self.limits.memory / 1e9:.3g} GB of memory", seconds)
+                    self._replace(
+                        worker, f"used more than {self.limits.memory / 1e9:.3g} GB of memory", seconds
+                    )
 
     def _limit(self, task: Task, unit: int) -> float | None:
         traits = self.traits[task.label]
@@ -286,7 +290,9 @@ class Pool:
         self._answer_all(task, cause, [seconds], killed=True)
         failures = self._failures[task.label] = self._failures.get(task.label, 0) + 1
         if self.limits.give_up and failures >= self.limits.give_up:
-            self._given_up[task.label] = f"not tried: the {failures} before it all failed, the last one {cause}"
+            self._given_up[task.label] = (
+                f"not tried: the {failures} before it all failed, the last one {cause}"
+            )
 
     def _answer_all(self, task: Task, cause: str, seconds: list[float], killed: bool = False) -> None:
         cells: list[Cell] = [cause] * sum(task.sizes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import signal
 import socket
@@ -15,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from guerdon.score.worker import CLOCK, IDLE, Setup
+from guerdon.score.worker import CLOCK_SIZE, Setup, SharedClock
 
 _PROGRAM = "import sys; from guerdon.score.worker import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -36,9 +35,8 @@ class WorkerProcess:
     def __init__(self, setup: Setup) -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs, tempfile.TemporaryFile() as page:
-            page.truncate(CLOCK.size)
-            self._clock = mmap.mmap(page.fileno(), CLOCK.size)
-            CLOCK.pack_into(self._clock, 0, time.monotonic(), IDLE)
+            page.truncate(CLOCK_SIZE)
+            self._clock = SharedClock(page.fileno())
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), str(page.fileno())],
                 stdin=subprocess.DEVNULL,
@@ -70,8 +68,7 @@ class WorkerProcess:
 
     def now(self) -> tuple[int, float]:
         """The unit being scored (IDLE, TOGETHER) and since how many seconds."""
-        since, unit = CLOCK.unpack_from(self._clock)
-        return unit, time.monotonic() - since if unit != IDLE else 0.0
+        return self._clock.read()
 
     def resident(self) -> int:
         """Bytes in memory; 0 where the system does not say."""

@@ -42,7 +42,8 @@ class Report:
         source, out: the files.
         tally: counts, means, causes and latencies.
         rewards: label -> name and version.
-        seconds: wall-clock time, that of resumed parts included.
+        seconds: wall-clock time.
+        before: the same of earlier, unfinished runs.
         resumed: records that an earlier, unfinished run had done.
         replaced: worker processes that were killed or died.
         notes: what people should know.
@@ -53,6 +54,7 @@ class Report:
     tally: Tally = field(default_factory=Tally)
     rewards: dict[str, tuple[str, str]] = field(default_factory=dict)
     seconds: float = 0.0
+    before: float = 0.0
     resumed: int = 0
     replaced: int = 0
     notes: list[str] = field(default_factory=list)
@@ -71,6 +73,7 @@ class Report:
             "skipped": self.tally.skipped,
             "skipped_examples": [{"at": at, "reason": reason} for at, reason in self.tally.examples],
             "seconds": self.seconds,
+            "seconds_before": self.before,
             "records_per_second": (self.tally.records - self.resumed) / max(self.seconds, 1e-9),
             "resumed": self.resumed,
             "workers_replaced": self.replaced,

@@ -13,8 +13,8 @@ from guerdon.errors import DataError
 from guerdon.score.cells import TOTAL, UNKNOWN, Cell, Output, cause_of
 from guerdon.score.chunk import Chunk
 from guerdon.score.sinks import Streams
-from guerdon.score.splice import Item, stream
 from guerdon.score.spec import Policy
+from guerdon.score.splice import Item, stream
 from guerdon.score.tally import RewardTally
 
 
@@ -31,7 +31,9 @@ class Settler:
     def __init__(self, label: str, policy: Policy, level: str | None, streams: Streams) -> None:
         self.label, self.policy = label, policy
         own = (label, f"{label}.")
-        self.levels = {name: level for name, (level, _) in streams.items() if name == own[0] or name.startswith(own[1])}
+        self.levels = {
+            name: level for name, (level, _) in streams.items() if name == own[0] or name.startswith(own[1])
+        }
         self.caused = {name for name, (_, caused) in streams.items() if caused and name in self.levels}
         if level is not None:
             self.levels.setdefault(label, level)
@@ -60,7 +62,9 @@ class Settler:
             cause = cause_of(cell)
             if cause is not None:
                 if self.policy == "raise":
-                    raise DataError(f"{where} {chunk.numbers[row]}: reward {self.label!r} could not score it: {cause}")
+                    raise DataError(
+                        f"{where} {chunk.numbers[row]}: reward {self.label!r} could not score it: {cause}"
+                    )
                 causes[cause] += 1
                 tally.missing += 1
             item = self._missing(cell, chunk, row) if isinstance(cell, str) else self._fitting(cell, cause)

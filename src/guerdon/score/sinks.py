@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +25,13 @@ _BLOCK = 1 << 20  # bytes in one gzip member, or one write
 
 
 class Sink(Protocol):
-    """Takes chunks with their verdicts in order."""
+    """Takes chunks with their verdicts in order.
+
+    Attributes:
+        file: what it appends to; such files of consecutive records can be joined end to end.
+    """
+
+    file: Appended
 
     def append(self, chunk: Chunk, items: Mapping[str, Sequence[Item]]) -> None:
         """Take one chunk; `items` holds one entry per record for every reward."""
@@ -41,33 +49,50 @@ class Sink(Protocol):
 class Appended:
     """A file that only grows, and is cut back to what was committed when it is opened again.
 
+    A thread does the writing (and packing), so that the caller's core is free for records meanwhile.
+
     Args:
         path: the file.
         size: bytes committed.
+        pack: applied to every piece before it is written.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
-        self.path = path
+    def __init__(self, path: Path, size: int, pack: Callable[[bytes], bytes] | None = None) -> None:
+        self.path, self.size = path, size
+        self._pack = pack
         with store_errors(path.name, path):
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             os.ftruncate(self._handle, size)
             os.lseek(self._handle, size, os.SEEK_SET)
-        self.size = size
+        self._writer = ThreadPoolExecutor(1, "guerdon-score-writer")
+        self._under_way: Future[None] | None = None
 
     def write(self, data: bytes) -> None:
-        """Append."""
+        """Append; an error of the piece before is raised here."""
+        self._wait()
+        self._under_way = self._writer.submit(self._write, data)
+
+    def _write(self, data: bytes) -> None:
+        data = data if self._pack is None else self._pack(data)
         with store_errors(self.path.name, self.path):
             write_all(self._handle, data)
         self.size += len(data)
 
+    def _wait(self) -> None:
+        if self._under_way is not None:
+            self._under_way.result()
+            self._under_way = None
+
     def sync(self) -> int:
         """Force everything to the disk; the size then."""
+        self._wait()
         with store_errors(self.path.name, self.path):
             os.fsync(self._handle)
         return self.size
 
     def close(self) -> None:
         """Let go of the file; twice is fine."""
+        self._writer.shutdown(wait=True)
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
@@ -88,7 +113,10 @@ class JsonlSink:
         self._zipped = name.endswith(".gz")
         self._convert = name.endswith(".parquet")
         self._folder = folder
-        self._file = Appended(folder / f"records.jsonl{'.gz' if self._zipped else ''}", int(state.get("size", 0)))
+        # Members of a gzip file can be cut off and appended; readers see one stream.
+        pack = partial(gzip.compress, compresslevel=1, mtime=0) if self._zipped else None
+        path = folder / f"records.jsonl{'.gz' if self._zipped else ''}"
+        self.file = Appended(path, int(state.get("size", 0)), pack)
         self._fragments = Fragments(labels[0]) if len(labels) == 1 else None
         self._waiting: list[bytes] = []
         self._bytes = 0
@@ -124,21 +152,20 @@ class JsonlSink:
     def _flush(self) -> None:
         data, self._waiting, self._bytes = b"".join(self._waiting), [], 0
         if data:
-            # Members of a gzip file can be cut off and appended; readers see one stream.
-            self._file.write(gzip.compress(data, 1, mtime=0) if self._zipped else data)
+            self.file.write(data)
 
     def commit(self) -> dict[str, Any]:
         """See `Sink`."""
         self._flush()
-        return {"size": self._file.sync()}
+        return {"size": self.file.sync()}
 
     def build(self, streams: Streams) -> Path:
         """See `Sink`."""
-        return convert(self._file.path, self._folder / "final.parquet") if self._convert else self._file.path
+        return convert(self.file.path, self._folder / "final.parquet") if self._convert else self.file.path
 
     def close(self) -> None:
         """See `Sink`."""
-        self._file.close()
+        self.file.close()
 
 
 def convert(source: Path, target: Path) -> Path:

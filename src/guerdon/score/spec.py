@@ -109,4 +109,6 @@ def _owner(key: str, labels: Sequence[str]) -> tuple[str, str]:
     if len(labels) == 1:
         return labels[0], key
     hint = nearest(key, [f"{label}.{key.rpartition('.')[2]}" for label in labels])
-    raise RecipeError(f"--set {key}: there are several rewards; say which one is meant, LABEL.PARAMETER{hint}")
+    raise RecipeError(
+        f"--set {key}: there are several rewards; say which one is meant, LABEL.PARAMETER{hint}"
+    )

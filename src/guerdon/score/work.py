@@ -36,6 +36,7 @@ class WorkFolder:
         path: the folder.
         state: where to go on, {} at the beginning.
         discarded: records of a former run that were thrown away.
+        keep: whether the folder is of use for a restart.
 
     Raises:
         StoreError: another process is at it, what is there is another job, or the disk refuses.
@@ -46,6 +47,7 @@ class WorkFolder:
         self.path = self.out.with_name(self.out.name + SUFFIX)
         self.state: dict[str, Any] = {}
         self.discarded = 0
+        self.keep = False
         with store_errors("the unfinished run", self.path):
             self.path.mkdir(exist_ok=True)
         self._lock = FolderLock(self.path)
@@ -60,9 +62,9 @@ class WorkFolder:
         if before is not None and state and resume:
             if not self._moved(state):
                 _check_same(self.path, before, job)
-            self.state = state
+            self.state, self.keep = state, True
             return
-        self.discarded = int((state or {}).get("tally", {}).get("records", 0))
+        self.discarded = self._done(state or {})
         for path in self.path.iterdir():
             if path.name != LOCK_FILE:
                 discard(path)
@@ -79,9 +81,15 @@ class WorkFolder:
         """Whether the result was in its place already when the run was killed."""
         return bool(state.get("built")) and not (self.path / str(state["built"])).exists()
 
+    @staticmethod
+    def _done(state: Mapping[str, Any]) -> int:
+        """Records that are through."""
+        return int(state.get("tally", {}).get("records", 0))
+
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the state; what it speaks of must be on the disk already."""
         self.state = dict(state)
+        self.keep = self.keep or self._done(state) > 0
         write_bytes(self.path / STATE, json.dumps(self.state).encode(), "the unfinished run")
 
     def finish(self, final: Path | None) -> None:
@@ -104,8 +112,8 @@ class WorkFolder:
         return self._moved(self.state)
 
     def close(self) -> None:
-        """Let go of the folder, leaving it for a restart; an empty one is removed."""
-        if self.path.is_dir() and not self.state:
+        """Let go of the folder, leaving it for a restart; one in which nothing was done is removed."""
+        if self.path.is_dir() and not self.keep:
             discard(self.path)
         self._lock.release()
 
@@ -113,7 +121,9 @@ class WorkFolder:
 def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if names:
-        changed = "; ".join(f"{name} was {_shown(before.get(name))}, is {_shown(now.get(name))}" for name in names)
+        changed = "; ".join(
+            f"{name} was {_shown(before.get(name))}, is {_shown(now.get(name))}" for name in names
+        )
         raise StoreError(
             f"{path} holds another run than the one to resume ({changed}); "
             "start anew without --resume, or choose another --out"

@@ -10,7 +10,6 @@ import ctypes
 import mmap
 import os
 import signal
-import struct
 import sys
 import threading
 import time
@@ -26,9 +25,7 @@ from guerdon.score.loading import load, traits_of
 from guerdon.score.spec import Spec
 
 IDLE = -1
-CLOCK = struct.Struct("@dq")
-"""Since when, by `time.monotonic`, and the unit being scored (or IDLE, TOGETHER). In this order, each in one
-store of eight bytes: whoever reads in between sees a time that is too new, never one that is too old."""
+CLOCK_SIZE = 16
 _PR_SET_PDEATHSIG = 1
 
 
@@ -52,19 +49,34 @@ class Setup:
 
 
 class SharedClock:
-    """The writing end of the shared page."""
+    """A page of memory that two processes share: which unit is being scored (or IDLE, TOGETHER), since when.
+
+    The time is written first, and each of the two in one store of eight bytes: whoever reads in between
+    sees a time that is too new, never one that is too old. (`struct.pack_into` clears what it writes to
+    first, so that now and then a reader would find a unit that began at time 0.)
+
+    Args:
+        handle: file descriptor of a file of CLOCK_SIZE bytes.
+    """
 
     def __init__(self, handle: int) -> None:
-        self._page = mmap.mmap(handle, CLOCK.size)
+        page = memoryview(mmap.mmap(handle, CLOCK_SIZE))
+        self._since, self._unit = page[:8].cast("d"), page[8:].cast("q")
         self.stop()
 
     def start(self, unit: int) -> None:
         """From now on this unit is being scored."""
-        CLOCK.pack_into(self._page, 0, time.monotonic(), unit)
+        self._since[0] = time.monotonic()
+        self._unit[0] = unit
 
     def stop(self) -> None:
         """Nothing is being scored."""
-        CLOCK.pack_into(self._page, 0, time.monotonic(), IDLE)
+        self.start(IDLE)
+
+    def read(self) -> tuple[int, float]:
+        """The unit, and since how many seconds; 0 where nothing is being scored."""
+        unit = self._unit[0]
+        return unit, time.monotonic() - self._since[0] if unit != IDLE else 0.0
 
 
 def main(control: int, clock: int) -> None:

@@ -3,7 +3,7 @@
 A verdict is kept under two keys: the *reward* (a fingerprint of its name, version and parameters, kept once)
 and the *content* (a digest of what the reward read). Verdicts are plain numbers, or text where there is more
 to say. The file is in write-ahead mode: readers never wait, writers take turns of a few milliseconds.
-Everything goes in batches. An object belongs to the process and thread that made it.
+Everything goes in batches. An object belongs to the process that made it, and to one thread at a time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from guerdon.errors import StoreError
+from guerdon.store.snapshot import Snapshot
 
 Verdicts = dict[bytes, float | str]
 
@@ -23,6 +24,8 @@ _FORMAT = 1  # PRAGMA user_version: what the tables look like
 _ASKED = 900  # keys in one question; SQLite before 3.32 takes 999 parameters
 _SIZES = (1, 8, 64, 256, _ASKED)  # few different statements, so that each is compiled once
 _BUFFERED = 8192  # verdicts written in one transaction
+_IN_MEMORY = 4_000_000  # verdicts of one reward, about 100 MB
+_WORTH = 4  # reading a verdict in order costs a quarter of looking one up
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS rewards (id INTEGER PRIMARY KEY, fingerprint BLOB UNIQUE NOT NULL, "
     "name TEXT, version TEXT)",
@@ -55,10 +58,13 @@ class VerdictCache:
     def __init__(self, path: str | Path, patience: float = 60.0, megabytes: int = 64) -> None:
         self.path = Path(path)
         self._waiting: dict[int, Verdicts] = {}
+        self._snapshots: dict[int, Snapshot] = {}
         self._count = 0
         with self._errors("opened"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self.path, timeout=patience, isolation_level=None)
+            self._database = sqlite3.connect(
+                self.path, timeout=patience, isolation_level=None, check_same_thread=False
+            )
         try:
             with self._errors("opened"):
                 self._prepare(time.monotonic() + patience, megabytes)
@@ -109,9 +115,33 @@ class VerdictCache:
                 found = self._database.execute(question, (fingerprint,)).fetchone()
         return int(found[0])
 
+    def expect(self, reward: int, questions: int) -> None:
+        """Prepare for about so many contents to be asked for.
+
+        Where there are no more verdicts than a few times as many, and at most some millions, they are
+        read into memory (24 bytes each) at once; what is not found there is still looked up in the file.
+        """
+        most = min(questions * _WORTH, _IN_MEMORY)
+        with self._errors("read"):
+            question = "SELECT count(*) FROM (SELECT 1 FROM verdicts WHERE reward = ? LIMIT ?)"
+            (count,) = self._database.execute(question, (reward, most + 1)).fetchone()
+            if 0 < count <= most:
+                rows = "SELECT content, verdict FROM verdicts WHERE reward = ? ORDER BY content"
+                self._snapshots[reward] = Snapshot(self._database.execute(rows, (reward,)))
+
     def get(self, reward: int, contents: Sequence[bytes]) -> Verdicts:
-        """The verdicts known on some contents, as a mapping; the others are not in it."""
-        found: Verdicts = {}
+        """The verdicts known on some contents, as a mapping; the others are not in it.
+
+        Args:
+            reward: see `reward`.
+            contents: digests of 16 bytes, where `expect` was called.
+        """
+        snapshot = self._snapshots.get(reward)
+        found: Verdicts = {} if snapshot is None else {**snapshot.get(contents)}
+        if len(found) == len(contents):
+            return found
+        if found:
+            contents = [content for content in contents if content not in found]
         with self._errors("read"):
             for start in range(0, len(contents), _ASKED):
                 asked = contents[start : start + _ASKED]
@@ -138,7 +168,11 @@ class VerdictCache:
                 was to be written is dropped then.
         """
         waiting, self._waiting, self._count = self._waiting, {}, 0
-        rows = [(reward, content, found[content]) for reward, found in waiting.items() for content in sorted(found)]
+        rows = [
+            (reward, content, found[content])
+            for reward, found in waiting.items()
+            for content in sorted(found)
+        ]
         if rows:
             with self._errors("written"), self._transaction():
                 self._database.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?)", rows)
@@ -181,7 +215,7 @@ class VerdictCache:
             raise StoreError(f"the verdict cache {self.path} cannot be {what}: {error}; {advice}") from error
         except sqlite3.DatabaseError as error:
             raise StoreError(
-                f"the verdict cache {self.path} is damaged ({error}); delete it and verdicts are computed anew"
+                f"the verdict cache {self.path} is damaged ({error}); delete it, and verdicts are made anew"
             ) from error
         except OSError as error:
             if isinstance(error, StoreError):

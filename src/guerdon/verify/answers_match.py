@@ -94,9 +94,7 @@ def match(
         raise RecipeError(f"verify.match.style must be one of {', '.join(STYLES)}, got {style!r}")
     score = partial(_score, style=style, find=finder(where))
     weights = {name: float(name == metric) for name in metrics}
-    return Composite(
-        "match", score, weights, version=f"1-{metric}-{style}-{where}", key=_key, on_error=on_error
-    )
+    return Composite("match", score, weights, version=f"1-{metric}-{style}-{where}", on_error=on_error)
 
 
 def golds_of(row: Row) -> list[str]:
@@ -116,7 +114,3 @@ def _score(row: Row, style: str, find: Any) -> dict[str, float] | Verdict:
         "contained": contained(answer, golds, style),
         "f1": token_f1(answer, golds, style),
     }
-
-
-def _key(row: Row) -> tuple[str, ...]:
-    return (row.completion, *golds_of(row))

@@ -8,7 +8,7 @@ every part as its own signal, `explain` both in one pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,8 @@ class Composite(SampleReward):
         version: changes when verdicts may change.
         batch: `score(rows)` takes many rows and returns one result per row.
         signals: rollout-level signals that rows may read from `meta` under the same name.
-        key: rows with equal keys are scored once.
+        shape: how much it must see at once: "sample" (any rows), "group" (whole prompt groups) or "all".
+        bounded: it ends in time by itself (its queries are killed, say), so nobody else needs to watch it.
         on_error: what a row without a total is worth: "nan", "raise" or a number.
     """
 
@@ -48,7 +49,8 @@ class Composite(SampleReward):
         version: str = "1",
         batch: bool = False,
         signals: Sequence[str] = (),
-        key: Callable[[Row], Hashable] | None = None,
+        shape: str = "sample",
+        bounded: bool = False,
         on_error: str | float = "nan",
     ) -> None:
         self.name, self.version = name, version
@@ -58,10 +60,9 @@ class Composite(SampleReward):
         super().__init__(on_error)
         self.weights = dict(weights)
         self._score, self._combine, self._batch = score, combine, batch
-        self._signals, self._key = tuple(signals), key
-
-    def key(self, row: Row) -> Hashable:
-        return None if self._key is None else self._key(row)
+        self._signals, self.shape = tuple(signals), shape
+        if bounded:
+            self.item_seconds = self.batch_seconds = None
 
     def score_batch(self, rows: Sequence[Row]) -> list[Verdict]:
         if not self._batch:
@@ -106,15 +107,19 @@ class Composite(SampleReward):
 
 
 class Explained:
-    """A reward given by one function `(rollouts, ctx) -> (total, parts)`: for groups, turns and steps."""
+    """A reward given by one function `(rollouts, ctx) -> (total, parts)`: for groups, turns and steps.
+
+    `shape` says how much it must see at once: "sample" (any rollouts), "group" (whole groups) or "all".
+    """
 
     def __init__(
         self,
         name: str,
         explain: Callable[[Rollouts, Context | None], tuple[Signal, dict[str, Signal]]],
         version: str = "1",
+        shape: str = "group",
     ) -> None:
-        self.name, self.version, self._explain = name, version, explain
+        self.name, self.version, self.shape, self._explain = name, version, shape, explain
 
     def explain(self, rollouts: Rollouts, ctx: Context | None = None) -> tuple[Signal, dict[str, Signal]]:
         """The total and every part."""

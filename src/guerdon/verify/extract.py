@@ -1,7 +1,7 @@
 """Where the answer stands in a model's text: boxes, tags, fences, markers, numbers, choices.
 
-Every extractor takes text and returns the answer's text or None. `extract_answer` tries several in an
-explicit order. All of them are linear in the text and read a truncated text safely: what is cut off in the
+Every extractor takes text and returns the answer's text or None; `extractor` tries several in an explicit
+order. All of them are linear in the text and read a truncated text safely: what is cut off in the
 middle of a box is no answer.
 """
 
@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from guerdon.errors import RecipeError
 from guerdon.verify.extract_numbers import Extracted, first_number, last_choice, last_number, numbers
-from guerdon.verify.maths.lexer import brace_pairs, closing_brace
+from guerdon.verify.maths.lexer import closing_brace
 
-_BOX = re.compile(r"(?:\\?boxed|\\fbox)\s*(?=[{\s\d\\-])")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=[{\s\d\\-])|(?<![A-Za-z])boxed(?=\{)")
 _TOKEN = re.compile(r"\\[A-Za-z]+|[^\s{}$\\.,;]+")
 _FILLING = r"(?:\\(?:text|mathrm|mbox)\s*\{|[\s$\\()\[\].{}])*"
 _CONNECTOR = re.compile(rf"{_FILLING}(?:(?:,|;|/|&|\b(?:or|and)\b){_FILLING})+")
 _GUESSING = re.compile(r"\b(?:or|maybe|perhaps|possibly|alternatively|could|might|either)\b", re.IGNORECASE)
 MAX_JOINED = 20
+MAX_BOXES = 100
 MAX_NESTED = 5
 
 
@@ -30,7 +32,8 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
     nested = 0
     for box in _boxes_from_the_end(text):
         if found and box[1] > found[0][0]:  # the box around the last one
-            found[0], nested = box, nested + 1
+            found = [box, *(other for other in found if other[0] >= box[1])]
+            nested += 1
         elif found and not _joined(text, box[1], found[0][0]):
             break
         else:
@@ -41,20 +44,26 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
 
 
 def _boxes_from_the_end(text: str) -> Iterator[tuple[int, int, str]]:
-    """All boxes that close, last first. Braces are paired at most once, so that the walk is linear."""
-    pairs: dict[int, int] | None = None
-    for at in _places(text):
+    """All boxes that close, last first.
+
+    A box closes before the next one begins, or around it; only the first few of the latter kind are looked
+    for, so that the walk is linear.
+    """
+    following, around = len(text), 0
+    for at in islice(_places(text), MAX_BOXES):
         match = _BOX.match(text, at)
         if match is None:
             continue
         inside = match.end() + 1
         if text[match.end() : inside] == "{":
-            close = closing_brace(text, inside) if pairs is None else pairs.get(match.end(), -1)
-            pairs = brace_pairs(text) if pairs is None else pairs
+            close = closing_brace(text, inside, following)
+            if close < 0 and around < MAX_NESTED and following < len(text):
+                close, around = closing_brace(text, inside), around + 1
             if close >= 0:
                 yield at, close + 1, text[inside:close]
         elif token := _TOKEN.match(text, match.end()):
             yield at, token.end(), token.group()
+        following = at
 
 
 def _places(text: str) -> Iterator[int]:
@@ -92,23 +101,24 @@ def last_boxed(text: str) -> str | None:
 
 def first_boxed(text: str) -> str | None:
     """The content of the first box that closes."""
-    for match in _BOX.finditer(text):
-        if text[match.end() : match.end() + 1] == "{":
-            close = closing_brace(text, match.end() + 1)
-            return text[match.end() + 1 : close] if close >= 0 else None
+    for match in islice(_BOX.finditer(text), MAX_JOINED):
+        inside = match.end() + 1
+        close = closing_brace(text, inside) if text[match.end() : inside] == "{" else -1
+        if close >= 0:
+            return text[inside:close]
     return None
 
 
 def last_tag(text: str, name: str = "answer") -> str | None:
     """The content of the last `<name>..</name>`, in any case; without the closing tag, what follows the
     opening one (generation often stops at the closing tag)."""
-    lower = text.lower()
-    opener, closer = f"<{name.lower()}>", f"</{name.lower()}>"
-    start = lower.rfind(opener)
+    start = -1
+    for opener in re.finditer(f"<{re.escape(name)}>", text, re.IGNORECASE):
+        start = opener.end()
     if start < 0:
         return None
-    end = lower.find(closer, start)
-    return text[start + len(opener) : end if end >= 0 else len(text)].strip()
+    closer = re.compile(f"</{re.escape(name)}>", re.IGNORECASE).search(text, start)
+    return text[start : closer.start() if closer else len(text)].strip()
 
 
 def strict_tag(text: str, name: str = "answer") -> str | None:

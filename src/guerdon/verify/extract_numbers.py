@@ -91,7 +91,8 @@ def _sentence(text: str, at: int) -> tuple[str, str]:
 
 _CHOICE_MARK = re.compile(
     r"(?:option|choice|answer)\s*(?:is|:)?\s*[*\s$]*(?:\\text(?:bf)?\{)?\(?([A-Z])\)?(?![A-Za-z])|"
-    r"\b(?:is|choose|pick|select|be)\s+[*$]*(?:\\text(?:bf)?\{)?([A-Z])(?![A-Za-z])|\(([A-Z])\)|(?:^|\n)[ \t]*[*]*([A-Z])[*]*[.)]?\s*$",
+    r"\b(?:is|choose|pick|select|be)\s+[*$]*(?:\\text(?:bf)?\{)?([A-Z])(?![A-Za-z])|"
+    r"\(([A-Z])\)|(?:^|\n)[ \t]*[*]*([A-Z])[*]*[.)]?\s*$",
 )
 
 

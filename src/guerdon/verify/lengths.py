@@ -79,7 +79,8 @@ def overlong(limit: int, cache: int) -> Explained:
     """
     if not 0 < cache <= limit:
         raise RecipeError(f"verify.overlong: cache must lie in 1..limit, got cache={cache}, limit={limit}")
-    return Explained("overlong", partial(_overlong, limit=limit, cache=cache), f"1-{limit}-{cache}")
+    explain = partial(_overlong, limit=limit, cache=cache)
+    return Explained("overlong", explain, f"1-{limit}-{cache}", shape="sample")
 
 
 def repeats(

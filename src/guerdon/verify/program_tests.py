@@ -1,12 +1,14 @@
 """References of code problems, in the forms that datasets use, as something the sandbox can run.
 
-HumanEval `{"prompt", "test", "entry_point"}`; MBPP `{"test_list", "test_setup_code"}`; a list of assert statements or
-of whole test sources; APPS, TACO and LiveCodeBench `{"inputs", "outputs"}` with or without `fn_name`; a list of
-`{"input", "output"}`. Any of them as JSON text.
+HumanEval `{"prompt", "test", "entry_point"}`; MBPP `{"test_list", "test_setup_code"}`; a list of assert
+statements or of whole test sources; APPS, TACO and LiveCodeBench `{"inputs", "outputs"}` with or without
+`fn_name`; a list of `{"input", "output"}`. Any of them as JSON text.
 """
 
 from __future__ import annotations
 
+import ast
+import builtins
 import functools
 import json
 import re
@@ -31,7 +33,8 @@ class CallTests:
 
     tests: tuple[str, ...]
     setup: str = ""
-    entry: str | None = None
+    taken: tuple[str, ...] = ()
+    """Names taken from the program; empty: those the tests use."""
     prompt: str = ""
     """Code that the completion continues."""
 
@@ -60,7 +63,7 @@ def code_blocks(text: str) -> list[tuple[str, str]]:
 
 
 def find_code(completion: str, which: str) -> str | None:
-    """The program in a completion: the last or first Python block, or all of them; None where there is none."""
+    """The program in a completion: the last or first Python block, or all of them; None without any."""
     blocks = [code for language, code in code_blocks(completion) if language in _PYTHON]
     if not blocks:
         return None
@@ -72,29 +75,26 @@ def find_code(completion: str, which: str) -> str | None:
 def program_of(code: str, fenced: bool, tests: CallTests) -> str:
     """The whole program: the completion alone, or continuing the prompt.
 
-    A raw completion continues the prompt, as HumanEval has it. A code block may instead hold the whole function; the
-    prompt before it then still provides the imports and helpers.
+    A raw completion continues the prompt, as HumanEval has it. A code block may instead hold the whole
+    function; the prompt before it then still provides the imports and helpers.
     """
     if not tests.prompt:
         return code
-    if (
-        fenced
-        and tests.entry
-        and re.search(rf"^(async\s+)?def\s+{re.escape(tests.entry)}\b", code, re.MULTILINE)
-    ):
-        return f"{before_entry(tests.prompt, tests.entry)}\n{code}"
+    if fenced and tests.taken and _definitions(tests.taken[0]).search(code):
+        return f"{before_entry(tests.prompt, tests.taken[0])}\n{code}"
     if fenced and not code[:1].isspace():
         code = "".join(f"    {line}" if line.strip() else line for line in code.splitlines(True))
     return tests.prompt + code
 
 
+def _definitions(name: str) -> re.Pattern[str]:
+    return re.compile(rf"^(?:async\s+)?def\s+{re.escape(name)}\b", re.MULTILINE)
+
+
 @functools.lru_cache(maxsize=4096)
 def before_entry(prompt: str, entry: str) -> str:
-    """What a prompt provides beside the function to write: the text before its last definition, if that is code."""
-    found = [
-        match.start()
-        for match in re.finditer(rf"^(async\s+)?def\s+{re.escape(entry)}\b", prompt, re.MULTILINE)
-    ]
+    """What a prompt provides beside the function to write: the text before it, if that is code."""
+    found = [match.start() for match in _definitions(entry).finditer(prompt)]
     text = prompt[: found[-1]] if found else ""
     try:
         compile(text, "prompt", "exec", dont_inherit=True)
@@ -121,7 +121,7 @@ def read_reference(reference: Any, prompt: Any = None) -> CallTests | StreamTest
         return _from_mapping(reference, prompt)
     if isinstance(reference, Sequence) and reference:
         if all(isinstance(test, str) for test in reference):
-            return CallTests(tuple(reference))
+            return CallTests(tuple(reference), taken=_called(tuple(reference)))
         if all(isinstance(test, Mapping) for test in reference):
             return StreamTests(tuple(_case(test) for test in reference))
     raise DataError(_unknown(reference))
@@ -136,7 +136,7 @@ def _from_mapping(reference: Mapping[str, Any], prompt: Any) -> CallTests | Stre
         test = reference["test"]
         if "def check(" in test:
             test += f"\ncheck({entry})"
-        return CallTests((test,), before_entry(own, entry), entry, own)
+        return CallTests((test,), before_entry(own, entry), (entry,), own)
     for name in ("test_list", "tests", "asserts", "test"):
         tests = reference.get(name)
         if isinstance(tests, str) and tests:
@@ -144,13 +144,11 @@ def _from_mapping(reference: Mapping[str, Any], prompt: Any) -> CallTests | Stre
         if isinstance(tests, Sequence) and tests:
             if all(isinstance(test, Mapping) for test in tests):
                 return StreamTests(tuple(_case(test) for test in tests))
-            setup = [
-                reference.get("setup"),
-                reference.get("test_setup_code"),
-                *(reference.get("test_imports") or ()),
-            ]
-            tests = [*tests, *(reference.get("challenge_test_list") or ())]
-            return CallTests(tuple(map(str, tests)), "\n".join(part for part in setup if part))
+            setup = [reference.get("setup"), reference.get("test_setup_code")]
+            setup += reference.get("test_imports") or ()
+            sources = tuple(map(str, [*tests, *(reference.get("challenge_test_list") or ())]))
+            taken = _defined(str(reference.get("code") or "")) or _called(sources)
+            return CallTests(sources, "\n".join(part for part in setup if part), taken)
     if "stdin" in reference or "input" in reference:
         return StreamTests((_case(reference),))
     raise DataError(_unknown(reference))
@@ -166,16 +164,44 @@ def _from_pairs(reference: Mapping[str, Any]) -> CallTests | StreamTests:
     if not name:
         return StreamTests(tuple((_text(i), _text(o)) for i, o in zip(inputs, outputs, strict=True)))
     tests = (f"assert __matches__({name}(*{i!r}), {o!r})" for i, o in zip(inputs, outputs, strict=True))
-    return CallTests(tuple(tests), _MATCH, str(name))
+    return CallTests(tuple(tests), _MATCH, (str(name),))
+
+
+@functools.lru_cache(maxsize=4096)
+def _defined(code: str) -> tuple[str, ...]:
+    """Functions and classes at the top level of a reference solution."""
+    try:
+        body = ast.parse(code).body
+    except (SyntaxError, ValueError):
+        return ()
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return tuple(node.name for node in body if isinstance(node, kinds))
+
+
+@functools.lru_cache(maxsize=4096)
+def _called(tests: tuple[str, ...]) -> tuple[str, ...]:
+    """The one function that every test calls, where it has the name of a builtin; else nothing.
+
+    Names of builtins are not taken from the program otherwise, so that it cannot redefine `len`.
+    """
+    common: set[str] | None = None
+    for test in tests:
+        try:
+            nodes = list(ast.walk(ast.parse(test)))
+        except (SyntaxError, ValueError):
+            return ()
+        names = {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+        common = names if common is None else common & names
+    found = common or set()
+    return tuple(found) if len(found) == 1 and found <= vars(builtins).keys() else ()
 
 
 def _case(test: Mapping[str, Any]) -> tuple[str, str]:
     given = next((test[name] for name in ("stdin", "input") if name in test), None)
     wanted = next((test[name] for name in ("stdout", "output") if name in test), None)
     if given is None or wanted is None:
-        raise DataError(
-            f"a test needs input (or stdin) and output (or stdout), got {', '.join(map(str, test)) or 'nothing'}"
-        )
+        found = ", ".join(map(str, test)) or "nothing"
+        raise DataError(f"a test needs input (or stdin) and output (or stdout), got {found}")
     return _text(given), _text(wanted)
 
 
@@ -189,8 +215,8 @@ def _unknown(reference: Any) -> str:
     else:
         found = "nothing" if reference is None else f"{type(reference).__name__} {str(reference)[:40]!r}"
     return (
-        f"the reference holds no tests that are understood ({found}); expected test + entry_point, a list of asserts, "
-        "or inputs and outputs"
+        f"the reference holds no tests that are understood ({found}); expected test + entry_point, a list of "
+        "asserts, or inputs and outputs"
     )
 
 
@@ -198,8 +224,8 @@ def same_output(got: str, want: str, compare: str) -> bool:
     """Whether a program printed what was wanted.
 
     Args:
-        compare: "exact"; "lines": but for white space at line ends and empty lines at the end; "tokens": the same
-            words and numbers, whatever the white space, numbers within 1e-6 relative.
+        compare: "exact"; "lines": but for white space at line ends and empty lines at the end; "tokens": the
+            same words and numbers, whatever the white space, numbers within 1e-6 relative.
     """
     if compare == "exact":
         return got == want

@@ -115,10 +115,11 @@ class CodeReward(SampleReward):
 
     def _calls(self, code: str, fenced: bool, tests: CallTests, stop: bool) -> Report:
         program = program_of(code, fenced, tests)
-        entry = tests.entry
-        if entry and re.search(r"^class\s+Solution\b", program, re.MULTILINE):
-            program += f"\nif {entry!r} not in globals(): {entry} = Solution().{entry}\n"
-        return self.sandbox.test(program, tests.tests, tests.setup, entry, split=not stop, stop=stop)
+        if len(tests.taken) == 1 and re.search(r"^class\s+Solution\b", program, re.MULTILINE):
+            name = tests.taken[0]
+            program += f"\nif {name!r} not in globals(): {name} = Solution().{name}\n"
+        split = not stop and len(tests.tests) == 1
+        return self.sandbox.test(program, tests.tests, tests.setup, tests.taken, split=split, stop=stop)
 
     def _streams(self, code: str, tests: StreamTests, stop: bool) -> Report:
         verdicts: list[TestVerdict] = []
@@ -140,7 +141,7 @@ def code(
     fenced: bool = False,
     compare: str = "lines",
     stop: bool | None = None,
-    timeout: float = 10.0,
+    timeout: float = 3.0,
     limits: Mapping[str, Any] | Limits | None = None,
     packages: Sequence[str] = (),
     workers: int | None = None,
@@ -150,21 +151,23 @@ def code(
 ) -> CodeReward:
     """Unit tests as a reward, run on the completion's program in the sandbox.
 
-    reward = 1 where every test passes, else 0 (`combine="all"`), or the fraction of tests that pass. A program that
-    hangs, dies, exits early or passes a limit fails; NaN only where the reference or the sandbox is at fault.
+    reward = 1 where every test passes, else 0 (`combine="all"`), or the fraction of tests that pass. A
+    program that hangs, dies, exits early or passes a limit fails; NaN only where the reference or the sandbox
+    is at fault.
 
     Args:
-        combine: "all" or "fraction". With "fraction" each assert statement of a HumanEval `check` counts as a test.
-        block: which fenced Python block of the completion is the program: "last", "first" or "all" joined. Without
-            any block the completion itself is the program, or continues the prompt (HumanEval).
+        combine: "all" or "fraction". With "fraction" each assert statement of a HumanEval `check` counts as a
+            test.
+        block: which fenced Python block of the completion is the program: "last", "first" or "all" joined.
+            Without any block the completion itself is the program, or continues the prompt (HumanEval).
         fenced: a completion without a code block is worth 0.
         compare: how printed output is compared: "exact", "lines" or "tokens".
         stop: end at the first failure; default: where that cannot change the reward.
-        timeout: seconds of wall-clock time for one candidate with all its tests (for programs that read standard
-            input: for each run).
+        timeout: seconds of wall-clock time for one candidate with all its tests (for programs that read
+            standard input: for each run). The default is that of HumanEval's harness.
         limits: further limits, see `guerdon.sandbox.Limits`.
         packages: installed distributions that programs and tests may import beside the standard library.
-        workers: candidates at once; default: one per core.
+        workers: candidates at once; default: two per core.
         unsafe: run without isolation where bubblewrap is not to be had.
         sandbox: one to share; `packages`, `workers`, `unsafe`, `limits` and `timeout` are then its own.
 
@@ -174,7 +177,8 @@ def code(
     Raises:
         RecipeError: an unknown choice or limit.
 
-    Reference: Chen et al., Evaluating Large Language Models Trained on Code, arXiv 2107.03374 (unit tests as verdict).
+    Reference: Chen et al., Evaluating Large Language Models Trained on Code, arXiv 2107.03374 (unit tests as
+        verdict).
     """
     for field, value, valid in (
         ("combine", combine, ("all", "fraction")),

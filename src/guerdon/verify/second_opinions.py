@@ -42,13 +42,14 @@ class SecondOpinion:
 
     @property
     def agreement(self) -> float:
-        """Share of rows on which both have a value and agree."""
-        agreed = sum(n for (a, b), n in self.counts.items() if a is not None and a == b)
-        return agreed / self.rows if self.rows else math.nan
+        """Share of the rows with two values on which these are the same; NaN where there is none."""
+        both = {pair: n for pair, n in self.counts.items() if None not in pair}
+        agreed = sum(n for (a, b), n in both.items() if a == b)
+        return agreed / sum(both.values()) if both else math.nan
 
     def table(self, limit: int = 20) -> str:
         """The differences as text, one row each."""
-        head = f"{self.first} against {self.second}: {self.agreement:.2%} of {self.rows} rows agree"
+        head = f"{self.first} against {self.second}: {self.agreement:.2%} agree, {self.rows} rows"
         lines = [
             f"  row {d.row}: {_shown(d.first)} | {_shown(d.second)} | reference {str(d.reference)[-40:]!r} | "
             f"{d.completion[-60:]!r}"

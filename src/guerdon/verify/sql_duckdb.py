@@ -42,7 +42,8 @@ def connect(database: Database, limits: Limits) -> Any:
             connection.execute(database.setup)
         connection.execute("SET lock_configuration = true")
     except duckdb.Error as error:
-        raise QueryFailed("error", f"cannot open {database.path or 'the setup script'}: {error}") from error
+        where = database.path or "the setup script"
+        raise QueryFailed(_kind(duckdb, error), f"cannot open {where}: {error}") from error
     return connection
 
 

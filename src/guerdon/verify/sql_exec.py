@@ -41,7 +41,7 @@ def execute(query: str, database: Database, limits: Limits | None = None) -> Tab
         EngineError: no worker process could be started.
     """
     limits = limits or Limits()
-    worker = _POOL.take(limits.memory_mb)
+    worker = _POOL.take(database.engine, limits.memory_mb)
     try:
         frame = worker.ask((query, astuple(database), astuple(limits)), limits.seconds + GRACE)
     finally:
@@ -52,8 +52,8 @@ def execute(query: str, database: Database, limits: Limits | None = None) -> Tab
 class _Worker:
     """Handle of one worker process."""
 
-    def __init__(self, memory_mb: int) -> None:
-        self.memory_mb, self.alive = memory_mb, True
+    def __init__(self, kind: tuple[str, int]) -> None:
+        self.kind, self.alive = kind, True
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "guerdon.verify.sql_worker"],
@@ -77,7 +77,10 @@ class _Worker:
             assert self._process.stdin is not None
             self._process.stdin.write(encode(request))
             self._read(time.monotonic() + START)
-            return self._read(time.monotonic() + seconds)
+            frame = self._read(time.monotonic() + seconds)
+            if frame[0] == "memory":  # what is left of its memory is anyone's guess
+                self.close()
+            return frame
         except BrokenPipeError:
             failure = QueryFailed("crash", "its process died")
         except QueryFailed as error:
@@ -131,15 +134,16 @@ class _Pool:
         self._idle: list[_Worker] = []
         self._owner = os.getpid()
 
-    def take(self, memory_mb: int) -> _Worker:
+    def take(self, engine: str, memory_mb: int) -> _Worker:
+        kind = (engine, memory_mb)  # an engine's memory counts against no other's queries
         with self._lock:
             if self._owner != os.getpid():  # after a fork the pipes belong to the parent
                 self._idle, self._owner = [], os.getpid()
             self._idle = [worker for worker in self._idle if worker.runs()]
             for i, worker in enumerate(self._idle):
-                if worker.memory_mb == memory_mb:
+                if worker.kind == kind:
                     return self._idle.pop(i)
-        return _Worker(memory_mb)
+        return _Worker(kind)
 
     def give_back(self, worker: _Worker) -> None:
         surplus = None
@@ -158,7 +162,7 @@ class _Pool:
                 worker.close()
 
 
-_POOL = _Pool(most=max(2, os.cpu_count() or 2))
+_POOL = _Pool(most=2 * max(2, os.cpu_count() or 2))
 atexit.register(_POOL.close)
 
 

@@ -198,22 +198,29 @@ def sql(
         {"match": 1.0, "executes": 0.0},
         version=f"1-{engine}-{order}-{columns}-{duplicates}-{tolerance}-{seconds}-{rows}-{memory_mb}",
         batch=True,
-        key=row_key,
+        bounded=True,
         on_error=on_error,
     )
 
 
 def in_threads(rows: Sequence[Row], score: Any, workers: int) -> list[Any]:
-    """`score` of every row, `workers` at a time; a row that cannot be scored becomes a missing verdict."""
+    """`score` of every row, `workers` at a time; a row that cannot be scored becomes a missing verdict.
+
+    Rows with the same completion, reference and metadata run once: samples of one prompt often agree.
+    """
     one = partial(_guarded, score=score)
-    if workers <= 1 or len(rows) <= 1:
-        return list(map(one, rows))
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(one, rows))
+    keys = [_key(row) for row in rows]
+    work = list(dict(zip(keys, rows, strict=True)).values())
+    if workers <= 1 or len(work) <= 1:
+        found = list(map(one, work))
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            found = list(pool.map(one, work))
+    by_key = dict(zip(dict.fromkeys(keys), found, strict=True))
+    return [dict(result) if isinstance(result, dict) else result for result in map(by_key.__getitem__, keys)]
 
 
-def row_key(row: Row) -> tuple[str, str, str]:
-    """Rows with the same completion, reference and metadata run once."""
+def _key(row: Row) -> tuple[str, str, str]:
     return row.completion, repr(row.reference), repr(sorted(row.meta.items(), key=lambda item: str(item[0])))
 
 

@@ -30,8 +30,9 @@ _ENGINES = {"sqlite": sql_sqlite, "duckdb": sql_duckdb}
 _OWN_MB = 128
 """For Python, an engine's code and its threads."""
 
-_OPEN = 8
-"""Connections kept open; databases of a data set are asked for again and again."""
+_OPEN = {"sqlite": 8, "duckdb": 1}
+"""Connections kept open: databases of a data set are asked again and again. DuckDB holds on to memory that
+the next query may need."""
 
 _LENGTH = struct.Struct("<Q")
 
@@ -69,7 +70,7 @@ HEAD = _LENGTH.size
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests until the stream ends, or memory ran out: what is left of it then is anyone's guess."""
+    """Answer requests until the stream ends."""
     connections: OrderedDict[Any, Any] = OrderedDict()
     answers.write(encode(("ready",)))
     answers.flush()
@@ -78,8 +79,6 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         for frame in replies(connections, query, Database(*database), Limits(*limits)):
             answers.write(encode(frame))
             answers.flush()
-            if frame[0] in ("memory", "crash"):
-                return
 
 
 def replies(
@@ -117,9 +116,9 @@ def _connection(connections: OrderedDict[Any, Any], database: Database, limits: 
             stamp = (found.st_mtime_ns, found.st_size)
     key = (database, limits, stamp)
     if key not in connections:
-        connections[key] = _ENGINES[database.engine].connect(database, limits)
-        while len(connections) > _OPEN:
+        while len(connections) >= _OPEN[database.engine]:
             connections.popitem(last=False)[1].close()
+        connections[key] = _ENGINES[database.engine].connect(database, limits)
     connections.move_to_end(key)
     return connections[key]
 
@@ -128,7 +127,7 @@ _allowed: int | None = None
 
 
 def limit_memory(megabytes: int) -> None:
-    """Bound the data segment of this process to what it holds now plus `megabytes` and some for itself, once."""
+    """Bound the data of this process to what it holds now plus `megabytes` and some for itself, once."""
     global _allowed
     if _allowed is not None:
         return

@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
+import time
 from typing import Any
 
 from . import linux
 
 _PAGE = resource.getpagesize()
 _TICK = os.sysconf("SC_CLK_TCK")
+_YOUNG = 50_000_000  # nanoseconds
+_OWN_DIRECTORY = 0o40700
 
 
 class Namespaces:
     """Inside bubblewrap: every item gets a new PID namespace and a new tmpfs.
 
     Args:
-        user: user id for untrusted code, other than the one the warden starts with; None where only one is mapped.
+        user: user id for untrusted code, other than the one the warden starts with; None where only one is
+            mapped.
     """
 
     def __init__(self, user: int | None) -> None:
@@ -25,40 +30,49 @@ class Namespaces:
         self._pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
         self.base = _pages("self", self._proc)
-        with open("/proc/self/oom_score_adj", "w") as file:  # out of memory: the kernel takes us, not the trainer
+        with open(
+            "/proc/self/oom_score_adj", "w"
+        ) as file:  # out of memory: the kernel takes us, not the trainer
             file.write("900")
         linux.forbid_new_privileges()
+        linux.shrink_bounds()
         if user is not None:
             linux.become(user, 1 << linux.CAP_SYS_ADMIN)
         else:
             linux.keep_capabilities(1 << linux.CAP_SYS_ADMIN)
         flags = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-        linux.mount("tmpfs", "/proc", flags, "size=4k,mode=0555")  # the directory opened above still sees through
+        linux.mount(
+            "tmpfs", "/proc", flags, "size=4k,mode=0555"
+        )  # the directory opened above still sees through
         linux.forbid_inspection()
-        self._mounted: tuple[Any, ...] | None = None
+        self._wanted: tuple[int, int] | None = None
+        self._changed = 0
 
     def close(self) -> None:
         """Nothing outlives the namespaces."""
 
     def refresh(self, scratch: int, files: int) -> None:
         """An empty scratch directory, and be in it: a new one unless the last was never touched."""
-        wanted = (scratch, files)
-        if self._mounted == (wanted, self._traces()):
+        if self._wanted == (scratch, files) and self._untouched():
             return
-        if self._mounted is not None:
+        if self._wanted is not None:
             os.chdir("/")
             linux.unmount(self.home)
-        owner = f"uid={os.getuid()},gid={os.getgid()}"
-        options = f"size={scratch},nr_inodes={files},mode=0700,{owner}"
+        options = f"size={scratch},nr_inodes={files},mode=0700,uid={os.getuid()},gid={os.getgid()}"
         linux.mount("tmpfs", self.home, linux.MS_NOSUID | linux.MS_NODEV, options)
         os.chdir(self.home)
-        self._mounted = (wanted, self._traces())
+        self._wanted, self._changed = (scratch, files), os.stat(self.home).st_ctime_ns
 
-    def _traces(self) -> tuple[Any, ...]:
-        """Everything an item can leave on the scratch directory itself; it leaves nothing in it if this stays."""
+    def _untouched(self) -> bool:
+        """Whether no item has changed the directory: entries, mode, attributes all move its change time.
+
+        That time may stand still for some milliseconds, so a young directory is looked at more closely.
+        """
         at = os.stat(self.home)
-        times = (at.st_mtime_ns, at.st_ctime_ns)
-        return os.listdir(self.home), os.listxattr(self.home), at.st_mode, at.st_uid, at.st_gid, times
+        if at.st_ctime_ns != self._changed or at.st_mode != _OWN_DIRECTORY:
+            return False
+        young = time.time_ns() - self._changed < _YOUNG
+        return not young or not (os.listdir(self.home) or os.listxattr(self.home))
 
     def fork(self) -> int:
         """Fork; the child is the first process of a new PID namespace, and when it dies all in there die."""
@@ -82,20 +96,22 @@ class Namespaces:
 
     def processes(self, root: int, judge: int) -> list[int]:
         """The item's processes."""
-        return [int(name) for name in os.listdir(self._proc) if name.isdigit() and int(name) not in (1, judge)]
+        return [
+            int(name) for name in os.listdir(self._proc) if name.isdigit() and int(name) not in (1, judge)
+        ]
 
     def usage(self, pid: int) -> tuple[int, float]:
         """Bytes and CPU seconds of one process; (0, 0) where it has ended."""
         return _usage(pid, self._proc, self.base[1])
 
     def end(self, root: int, judge: int) -> tuple[int, Any]:
-        """Kill the item; returns when nothing of it is left. Wait status and resource usage of its first process."""
+        """Kill the item; returns when nothing of it is left: wait status and usage of its first process."""
         os.kill(root, signal.SIGKILL)
         return os.wait4(root, 0)[1:]
 
 
 class ProcessTree:
-    """Without isolation (`unsafe=True`): limits and a process tree that is killed, nothing hidden or denied."""
+    """Without isolation (`unsafe=True`): limits and a process tree that is killed; nothing is hidden."""
 
     def __init__(self) -> None:
         import shutil
@@ -106,7 +122,8 @@ class ProcessTree:
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
         self.base = _pages("self", self._proc)
         linux.adopt_orphans()
-        linux.die_with_parent()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        linux.die_with_parent(signal.SIGTERM)
         linux.forbid_inspection()
 
     def refresh(self, scratch: int, files: int) -> None:
@@ -117,7 +134,8 @@ class ProcessTree:
         os.chdir(self.home)
 
     def close(self) -> None:
-        """Remove the scratch directory."""
+        """End every process below this one and remove the scratch directory."""
+        self.end(0, -1)
         self._remove(self.home, ignore_errors=True)
 
     def fork(self) -> int:
@@ -126,6 +144,7 @@ class ProcessTree:
 
     def enter(self, command: bool) -> None:
         """In the child: die with the warden."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         linux.die_with_parent()
         linux.forbid_new_privileges()
 
@@ -149,7 +168,7 @@ class ProcessTree:
         return _usage(pid, self._proc, self.base[1])
 
     def end(self, root: int, judge: int) -> tuple[int, Any]:
-        """Kill the tree until nothing of it is left: orphans become this process's children and are met again."""
+        """Kill until nothing is left: orphans become this process's children and are met again."""
         status, used = 0, resource.getrusage(resource.RUSAGE_SELF)
         while alive := self.processes(root, judge):
             for pid in alive:

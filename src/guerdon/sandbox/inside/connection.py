@@ -29,8 +29,8 @@ class Unsendable(Exception):
 class Connection:
     """Calls into the candidate's process.
 
-    `gone` says why no more calls are possible: "" while they are, "ended", "output" (an answer beyond the limit)
-    or "garbled". Once set it stays, so that a test which swallows PlayerGone still cannot pass.
+    `gone` says why no more calls are possible: "" while they are, "ended", "output" (an answer beyond the
+    limit) or "garbled". Once set it stays, so that a test which swallows PlayerGone still cannot pass.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -192,7 +192,7 @@ class _Dumper(pickle.Pickler):
         number = getattr(value, "remote_number", None) if isinstance(value, types.FunctionType) else None
         if number is not None:
             return "object", number
-        if isinstance(value, _CALLBACKS) and getattr(value, "__module__", "") not in _IMPORTABLE:
+        if isinstance(value, _CALLBACKS) and not _importable(value):
             self._callbacks.append(value)
             return "callback", len(self._callbacks) - 1
         return None
@@ -204,4 +204,11 @@ class _Dumper(pickle.Pickler):
 
 
 _CALLBACKS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
-_IMPORTABLE = frozenset(("builtins", "math", "_operator", "functools", "itertools", "string", "re", "random"))
+
+
+def _importable(function: Any) -> bool:
+    """Whether the other side finds the function by its name."""
+    place: Any = sys.modules.get(getattr(function, "__module__", None) or "")
+    for part in function.__qualname__.split("."):
+        place = getattr(place, part, None)
+    return place is function

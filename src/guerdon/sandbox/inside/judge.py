@@ -1,7 +1,8 @@
 """The judge: holds the tests, calls the candidate, decides.
 
-One judge serves many items, one after the other, so that its interpreter stays warm. The tests are the user's; of
-the candidate it sees plain data only. It asks to be replaced as soon as an item leaves a trace in it.
+One judge serves many items, one after the other, so that its interpreter stays warm. The tests are the
+user's; of the candidate it sees plain data only. It asks to be replaced as soon as an item leaves a trace in
+it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import mmap
 import os
 import random
+import resource
 import signal
 import socket
 import struct
@@ -30,9 +32,10 @@ CLOCK = struct.Struct("<d")
 """The shared page: when the test now running began (monotonic seconds), 0 where none is."""
 TAIL = 1000
 """Bytes of the program's output kept with each test."""
+_PACKET, _HOLD = 8, 0.005
+"""Verdicts go out every so many, and before a test that begins so many seconds after the last packet."""
+_GROWTH = 256 << 10  # kilobytes
 _compile = functools.lru_cache(maxsize=128)(probes.compile_tests)
-
-
 _UNCOMPILED = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 
 
@@ -43,9 +46,26 @@ class Stop(BaseException):
 class Item:
     """One candidate and its tests."""
 
-    def __init__(self, body: dict[str, Any], connection: Connection, output: int, report: Any, page: Any) -> None:
-        self.body, self.connection, self.output, self.report, self.page = body, connection, output, report, page
+    def __init__(
+        self, body: dict[str, Any], connection: Connection, output: int, host: socket.socket, page: mmap.mmap
+    ) -> None:
+        self.body, self.connection, self.output, self.host, self.page = body, connection, output, host, page
         self.written = 0
+        self.entries: list[dict[str, Any]] = []
+        self.sent = time.monotonic()
+
+    def report(self, entry: dict[str, Any]) -> None:
+        """Tell the host, with the next packet."""
+        self.entries.append(entry)
+        if len(self.entries) >= _PACKET:
+            self.flush(0.0)
+
+    def flush(self, older: float) -> None:
+        """Send what is waiting, if the last packet left more than `older` seconds ago."""
+        now = time.monotonic()
+        if self.entries and now - self.sent >= older:
+            send(self.host, self.entries)
+            self.entries, self.sent = [], now
 
     def run(self) -> None:
         """Compile everything, load the program, run the tests; every outcome is reported as it is known."""
@@ -65,24 +85,30 @@ class Item:
         if namespace is None:
             return
         for number, (code, lines) in enumerate(compiled):
-            if not self._test(number, code, lines, dict(namespace)) and self.body["stop"]:
+            self.flush(_HOLD)
+            passed = self._test(number, code, lines, dict(namespace))
+            if self.connection.gone:
+                return
+            if self.body["stop"] and not passed:
                 break
         self.report({"finished": True})
 
     def _namespace(self, setup: types.CodeType, codes: list[types.CodeType]) -> dict[str, Any] | None:
-        """What the tests see: the names of their setup, and those of the program; None where one of them fails.
+        """What the tests see: names of their setup and of the program; None where one of the two fails.
 
         The program is compiled here, where the compiler is warm, and never run here.
         """
-        entry, shared = self.body["entry"], probes.defines_class(setup)
-        used = {entry} if entry else {name for code in codes for name in probes.names_used(code)} - _BUILTINS.keys()
+        shared = probes.defines_class(setup)
+        used = set(self.body["entry"] or ())
+        if not used:
+            used = {name for code in codes for name in probes.names_used(code)} - _BUILTINS.keys()
         namespace: dict[str, Any] = {"__name__": "__tests__"}
         try:
             exec(setup, namespace)
         except BaseException as error:
             self.report({"invalid": _text(error, self.body["setup"])})
             return None
-        if shared:  # objects of the setup's classes travel, so the program's own copies of its names are meant
+        if shared:  # objects of the setup's classes travel, so the program's copies of its names are meant
             used |= namespace.keys() - _BUILTINS.keys()
         try:
             program = compile(self.body["program"], FILE, "exec", dont_inherit=True)
@@ -96,7 +122,8 @@ class Item:
             return namespace | names
         sys.modules["solution"] = _Solution("solution")
         vars(sys.modules["solution"]).update(names)
-        namespace.pop(entry, None)  # a stub of the prompt's must not stand in for a function that is missing
+        for entry in self.body["entry"] or ():  # a stub in the setup must not stand in for what is missing
+            namespace.pop(entry, None)
         return names | namespace
 
     def _test(self, number: int, code: types.CodeType, lines: list[int], namespace: dict[str, Any]) -> bool:
@@ -111,7 +138,8 @@ class Item:
             outcome = error
         CLOCK.pack_into(self.page, 0, 0.0)
         if self.connection.gone:
-            self.report({"gone": self.connection.gone, "test": number, "assert": watch.current if watch else None})
+            part = watch.current if watch else None
+            self.report({"gone": self.connection.gone, "test": number, "assert": part})
             return False
         if watch is not None:
             watch.settle(outcome)
@@ -121,7 +149,8 @@ class Item:
 
     def verdict(self, test: int, part: int | None, error: BaseException | None, started: float) -> None:
         """Report one verdict, with what the program printed since the last one."""
-        entry: dict[str, Any] = {"test": test, "status": _status(error), "seconds": time.monotonic() - started}
+        entry: dict[str, Any] = {"test": test, "status": _status(error)}
+        entry["seconds"] = time.monotonic() - started
         if part is not None:
             entry["assert"] = part
         if error is not None:
@@ -131,6 +160,8 @@ class Item:
             at = max(self.written, size - TAIL)
             entry["stdout"] = os.pread(self.output, size - at, at).decode("utf-8", "replace")
             self.written = size
+        if size > self.body["output"]:
+            entry |= {"status": "output", "text": f"limit passed: {self.body['output']} bytes of output"}
         self.report(entry)
 
 
@@ -201,21 +232,29 @@ def _text(error: BaseException, source: str) -> str:
 _BUILTINS = vars(builtins)
 _SNAPSHOT: dict[str, Any] = {}
 _RECURSION = sys.getrecursionlimit()
+_SIZE = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _is_clean() -> bool:
     """Whether an item has left this interpreter as it found it."""
+    try:
+        os.waitpid(-1, os.WNOHANG)
+        return False
+    except ChildProcessError:
+        pass
     return (
         _SNAPSHOT == _BUILTINS
         and threading.active_count() == 1
         and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
         and signal.getitimer(signal.ITIMER_REAL)[0] == 0
         and sys.getrecursionlimit() == _RECURSION
+        and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < _SIZE + _GROWTH
     )
 
 
 def serve(host: socket.socket, done: int, page: mmap.mmap, limit: int) -> None:
     """Judge items until the host hangs up. After each, one byte on `done`: b"0", or b"1" to be replaced."""
+    os.setsid()
     _SNAPSHOT.update(_BUILTINS)
     sys.set_int_max_str_digits(0)
     warnings.simplefilter("ignore")
@@ -224,7 +263,9 @@ def serve(host: socket.socket, done: int, page: mmap.mmap, limit: int) -> None:
         random.seed(0)
         connection = Connection(Channel(read_fd, write_fd, limit))
         try:
-            Item(body, connection, output, lambda entry: send(host, entry), page).run()
+            item = Item(body, connection, output, host, page)
+            item.run()
+            item.flush(0.0)
         finally:
             CLOCK.pack_into(page, 0, 0.0)
             connection.close()

@@ -3,8 +3,8 @@
 It is forked by the warden as the first process of a new PID namespace: when it ends, the kernel kills every
 process it left behind, and it can name no process outside.
 
-Most of what a forked child costs is the pages it copies, about 2 µs each, and every function it runs for the first
-time copies some. Hence the one flat loop for the calls that tests make most.
+Most of what a forked child costs is the pages it copies, about 2 µs each, and every function it runs for the
+first time copies some. Hence the one flat loop for the calls that tests make most.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ FILE = "solution.py"
 TEXT = 2000
 """Longest exception text reported, in characters."""
 _COROUTINE = 0x80  # inspect.CO_COROUTINE, without importing inspect
+_APPLY: tuple[str, Any] = ("apply", None)
 _MUTABLE = frozenset((list, dict, set, bytearray))
 
 
@@ -83,7 +84,10 @@ class Player:
 
     def begin(self) -> bytes:
         """Run the program: what it calls by the names asked for."""
-        names, code = marshal.loads(self.channel.receive() or b"")
+        frame = self.channel.receive()
+        if frame is None:
+            os._exit(0)
+        names, code = marshal.loads(frame)
         found = self.module.__dict__
         sys.modules["solution"] = self.module
         try:
@@ -151,17 +155,21 @@ class Player:
 
     def handle(self, value: Any) -> str:
         """What the judge needs to make a stand-in: number, kind, a name, and the bases of an exception."""
-        place = self._place(value)
-        if isinstance(value, types.FunctionType):
-            kind, name = "async" if value.__code__.co_flags & _COROUTINE else "function", value.__name__
+        if type(value) is types.FunctionType:
+            kind, name, bases = (
+                "async" if value.__code__.co_flags & _COROUTINE else "function",
+                value.__name__,
+                "[]",
+            )
         elif isinstance(value, types.ModuleType):
-            kind, name = "module", value.__name__
+            kind, name, bases = "module", value.__name__, "[]"
         elif isinstance(value, type):
-            kind, name = "exception" if issubclass(value, Exception) else "class", value.__name__
+            kind, name, bases = "class", value.__name__, "[]"
+            if issubclass(value, Exception):
+                kind, bases = "exception", encode([base.__name__ for base in value.__mro__], self.handle)
         else:
-            kind, name = "object", type(value).__name__
-        bases = [base.__name__ for base in value.__mro__] if kind == "exception" else []
-        return f'{{"handle":[{place},"{kind}",{encode_basestring_ascii(name)},{encode(bases, self.handle)}]}}'
+            kind, name, bases = "object", type(value).__name__, "[]"
+        return f'{{"handle":[{self._place(value)},"{kind}",{encode_basestring_ascii(name)},{bases}]}}'
 
     def _callback(self, number: int) -> Callable[..., Any]:
         """A function of the tests, as the program sees it."""
@@ -170,7 +178,7 @@ class Player:
             payload = f'["callback",{encode([number, args, keywords], self.handle)}]'.encode()
             while True:
                 frame = self.exchange(payload)
-                kind, outcome = ("apply", None) if frame[:1] == b"c" else self._load(frame)
+                kind, outcome = _APPLY if frame[:1] == b"c" else self._load(frame)
                 if kind == "raised":
                     raise outcome[0](outcome[1])
                 if kind == "value":
@@ -181,12 +189,14 @@ class Player:
 
     def _load(self, frame: bytes) -> Any:
         loader = _Loader(io.BytesIO(frame[1:]))
-        loader.resolve = lambda kind, number: self.objects[number] if kind == "object" else self._callback(number)
+        loader.resolve = lambda kind, number: (
+            self.objects[number] if kind == "object" else self._callback(number)
+        )
         return loader.load()
 
 
 class _Loader(pickle.Unpickler):
-    """Frames with more than plain data: the program's objects, functions of the tests, anything importable."""
+    """Frames with more than plain data: the program's objects, the tests' functions, what can be imported."""
 
     resolve: Callable[[str, int], Any]
 
@@ -199,7 +209,8 @@ from typing import Any, Dict, List, Optional, Set, Tuple, Union
 import math
 def f(x: List[int], y: List[str] = 1, *z: Optional[int]) -> List[float]:
     return [x, (y, 'a')]
-_ = (Dict[str, int], Tuple[int, int], Tuple[float, float], Set[int], List[Any], List[List[int]], Optional[str], Union[int, str])
+_ = (Dict[str, int], Tuple[int, int], Tuple[float, float], Set[int], List[Any], List[List[int]],
+Optional[str], Union[int, str])
 """
 
 
@@ -209,11 +220,14 @@ def warm(rounds: int = 12) -> None:
     Code that has run already is specialised and its memory laid out; a child that runs it copies fewer pages.
     """
     program = compile(_SAMPLE, FILE, "exec")
-    calls = [((3, [1, 2]), {}), (("a", 2.5), {}), ((), {"x": {}}), ((None,), {}), ((), {})]
-    frames = [b"c" + marshal.dumps((0, args, keywords)) for args, keywords in calls]
+    calls: list[Any] = [((3, [1, 2]), {}), (("a", 2.5), {}), ((), {"x": {}}), ((None,), {}), ((), {})]
+    frames = [b"c" + marshal.dumps((0, *call)) for call in calls]
     for _ in range(rounds):
         to_player, to_judge = os.pipe(), os.pipe()
-        judge, player = Channel(to_judge[0], to_player[1], 1 << 20), Player(Channel(to_player[0], to_judge[1], 1 << 20))
+        judge, player = (
+            Channel(to_judge[0], to_player[1], 1 << 20),
+            Player(Channel(to_player[0], to_judge[1], 1 << 20)),
+        )
         judge.send(marshal.dumps((["f"], program)))
         payload = player.begin()
         for frame in frames:
@@ -222,4 +236,5 @@ def warm(rounds: int = 12) -> None:
             judge.receive()
         judge.close()
         player.channel.close()
+        os.closerange(4000, 4096)
     sys.modules.pop("solution")

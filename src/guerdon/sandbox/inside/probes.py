@@ -15,7 +15,8 @@ _MOST = 4000
 class _Split(ast.NodeTransformer):
     """`assert x` becomes `try: assert x / except: probe(k, error) / else: probe(k, None)`.
 
-    Asserts inside a `with`, or a `try` that has handlers, stay as they are: the test itself may expect them to fail.
+    Asserts inside a `with`, or a `try` that has handlers, stay as they are: the test itself may expect them
+    to fail.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,8 @@ class _Split(ast.NodeTransformer):
     def visit_Try(self, node: ast.Try) -> Any:
         return node if node.handlers else self.generic_visit(node)
 
-    visit_TryStar = visit_Try
+    def visit_TryStar(self, node: ast.TryStar) -> Any:
+        return node
 
     def visit_With(self, node: ast.With) -> Any:
         return node

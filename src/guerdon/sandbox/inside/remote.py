@@ -1,8 +1,8 @@
 """Stand-ins, in the judge, for what lives in the candidate's process.
 
-A stand-in forwards what is asked of it, but never shows the candidate a value it is compared with: `==` with plain
-data is False and arithmetic with plain data is a TypeError, both decided here. An object whose `__eq__` always says
-yes passes no test.
+A stand-in forwards what is asked of it, but never shows the candidate a value it is compared with: `==` with
+plain data is False and arithmetic with plain data is a TypeError, both decided here. An object whose `__eq__`
+always says yes passes no test.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class RemoteExit(BaseException):
     """The program raised SystemExit, KeyboardInterrupt or the like."""
 
 
-_SHOWN = frozenset(("__name__", "__doc__", "__qualname__", "__module__", "__annotations__", "__dict__", "__members__"))
+_SHOWN = frozenset(
+    ("__name__", "__doc__", "__qualname__", "__module__", "__annotations__", "__dict__", "__members__")
+)
 
 
 class Remote:
@@ -128,11 +130,37 @@ def _between_remotes(method: str, operation: str) -> None:
     setattr(Remote, method, ask)
 
 
-for _name in ("bool", "len", "int", "float", "complex", "str", "index", "reversed", "getitem", "setitem", "delitem"):
+for _name in (
+    "bool",
+    "len",
+    "int",
+    "float",
+    "complex",
+    "str",
+    "index",
+    "reversed",
+    "getitem",
+    "setitem",
+    "delitem",
+):
     _forward(f"__{_name}__", _name)
 for _name in ("neg", "pos", "abs", "invert", "round", "copy"):
     _forward(f"__{_name}__", _name)
-for _name in ("lt", "le", "gt", "ge", "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "divmod"):
+for _name in (
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "divmod",
+):
     _between_remotes(f"__{_name}__", _name)
 for _name in ("and", "or", "xor"):
     _between_remotes(f"__{_name}__", f"{_name}_")
@@ -147,9 +175,9 @@ def function(caller: Caller, number: int, name: str, waits: bool) -> Callable[..
     async def wait(*args: Any, **keywords: Any) -> Any:
         return caller.apply("await", number, *args, **keywords)
 
-    made = wait if waits else call
+    made: Any = wait if waits else call
     made.__name__ = made.__qualname__ = name
-    made.remote_number = number  # type: ignore[attr-defined]
+    made.remote_number = number
     return made
 
 
@@ -159,8 +187,8 @@ _NEVER = frozenset(("StopIteration", "StopAsyncIteration", "BaseExceptionGroup",
 def exception_class(names: list[str]) -> type[BaseException]:
     """The class under which the judge raises a program's exception; `names` are its classes, nearest first.
 
-    Builtin exceptions are themselves, so that tests that expect one can catch it. StopIteration is not: raised inside
-    `all(map(f, ...))` it would end the loop as if every test had passed.
+    Builtin exceptions are themselves, so that tests that expect one can catch it. StopIteration is not:
+    raised inside `all(map(f, ...))` it would end the loop as if every test had passed.
     """
     if "Exception" not in names:
         return type(names[0], (RemoteExit,), {})

@@ -17,7 +17,7 @@ from .wire import read_all
 
 
 def run(kind: str, body_fd: int) -> int:
-    """Run what the body describes, in the scratch directory; the exit code (commands replace this process)."""
+    """Run what the body describes, in the scratch directory; the exit code (a command replaces us)."""
     body = json.loads(read_all(body_fd))
     os.close(body_fd)
     for name, content in body["files"].items():

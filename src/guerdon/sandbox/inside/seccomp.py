@@ -117,7 +117,12 @@ _TERMINAL_IOCTLS = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: typing into a termina
 
 _LOAD, _JUMP, _EQUAL, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x05, 0x15, 0x25, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
-_NUMBER, _ARCHITECTURE, _ARGUMENT0, _ARGUMENT1 = 0, 4, 16, 24  # offsets into struct seccomp_data (little endian)
+_NUMBER, _ARCHITECTURE, _ARGUMENT0, _ARGUMENT1 = (
+    0,
+    4,
+    16,
+    24,
+)  # offsets into struct seccomp_data (little endian)
 
 
 def supported() -> bool:
@@ -129,7 +134,9 @@ def _op(code: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:
     return struct.pack("<HBBI", code, then, otherwise, value)
 
 
-def _refuse_if(number: int, offset: int, test: int, values: tuple[int, ...], allowed_when_equal: bool) -> bytes:
+def _refuse_if(
+    number: int, offset: int, test: int, values: tuple[int, ...], allowed_when_equal: bool
+) -> bytes:
     """Refuse a call by one argument; other calls skip the block."""
     body = _op(_LOAD, offset)
     for value in values:

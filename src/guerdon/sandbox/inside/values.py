@@ -1,9 +1,9 @@
 """Values that leave the candidate's process: plain data by copy, everything else as a numbered handle.
 
 JSON, not pickle: what comes from untrusted code is parsed by a parser that can build nothing but data.
-None, booleans, numbers, strings and lists are themselves; every other type is an object with one key, its tag.
-Instances of subclasses (named tuples, IntEnum, Counter, numpy scalars) cross as the plain value they hold, so that
-no method of theirs, `__eq__` above all, takes part in a verdict.
+None, booleans, numbers, strings and lists are themselves; every other type is an object with one key, its
+tag. Instances of subclasses (named tuples, IntEnum, Counter, numpy scalars) cross as the plain value they
+hold, so that no method of theirs, `__eq__` above all, takes part in a verdict.
 
 Values that enter (the tests' arguments) come from the trusted side and travel as marshal or pickle.
 """
@@ -14,6 +14,7 @@ import base64
 import json
 import re
 import sys
+import types
 from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -50,8 +51,11 @@ _WRITERS: dict[type, Callable[[Any, Handle], str]] = {
     dict: lambda value, handle: _pairs(value.items(), handle),
     bytes: lambda value, handle: f'{{"bytes":{encode_basestring_ascii(value.decode("latin-1"))}}}',
     bytearray: lambda value, handle: f'{{"bytearray":{encode_basestring_ascii(value.decode("latin-1"))}}}',
-    complex: lambda value, handle: f'{{"complex":[{_float(value.real, handle)},{_float(value.imag, handle)}]}}',
+    complex: lambda value, handle: (
+        f'{{"complex":[{_float(value.real, handle)},{_float(value.imag, handle)}]}}'
+    ),
     range: lambda value, handle: f'{{"range":[{value.start},{value.stop},{value.step}]}}',
+    types.FunctionType: lambda value, handle: handle(value),
 }
 
 
@@ -121,8 +125,8 @@ def decoder(stand_in: Callable[[list[Any]], Any]) -> Callable[[str], Any]:
         stand_in: makes the stand-in of a handle.
 
     Returns:
-        A function of the text. It raises ValueError, TypeError, KeyError, RecursionError or ArithmeticError on
-        text that `encode` would not write.
+        A function of the text. It raises ValueError, TypeError, KeyError, RecursionError or ArithmeticError
+        on text that `encode` would not write.
     """
 
     def build(tagged: dict[str, Any]) -> Any:

@@ -1,7 +1,7 @@
 """The warden: long-lived, pre-imported, forks one candidate after the other and ends each of them.
 
-It talks to the host over `control` and never reads what belongs to a candidate, so that a forked child's memory
-holds nothing of another one.
+It talks to the host over `control` and never reads what belongs to a candidate, so that a forked child's
+memory holds nothing of another one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ _FIRST_FREE = 16
 """File descriptors below this are kept occupied, so that received ones never lie where a child's must go."""
 _TARGETS: dict[str | None, tuple[int, ...]] = {
     None: (),
-    "tests": (3, 4, 1), "python": (3, 0, 1, 2), "command": (3, 0, 1, 2)}
+    "tests": (3, 4, 1),
+    "python": (3, 0, 1, 2),
+    "command": (3, 0, 1, 2),
+}
 """File descriptors of a child, in the order in which the host sends them."""
 _GRACE = 0.5
 """Seconds the judge has to notice that the candidate is gone."""
@@ -39,10 +42,13 @@ _GRACE = 0.5
 class Warden:
     """One sandbox: at most one item at a time."""
 
-    def __init__(self, control: socket.socket, settings: dict[str, Any], place: box.Namespaces | box.ProcessTree) -> None:
+    def __init__(
+        self, control: socket.socket, settings: dict[str, Any], place: box.Namespaces | box.ProcessTree
+    ) -> None:
         self.control, self.settings, self.place = control, settings, place
         self.page = mmap.mmap(-1, mmap.PAGESIZE)
-        self.own = 3 if settings["isolated"] and (settings["user"] is not None or box.counts_per_namespace()) else 0
+        alone = settings["isolated"] and (settings["user"] is not None or box.counts_per_namespace())
+        self.own = 3 if alone else 0
         self.judge = self.judged = self.done = -1
         self.quiet, self.errors = os.open("/dev/null", os.O_RDWR), os.dup(2)
         self.poll = select.poll()
@@ -74,7 +80,7 @@ class Warden:
 
     def dismiss_judge(self) -> None:
         """End the judge."""
-        os.kill(self.judge, signal.SIGKILL)
+        os.killpg(self.judge, signal.SIGKILL)
         os.waitpid(self.judge, 0)
         self.poll.unregister(self.done)
         os.close(self.done)
@@ -93,13 +99,13 @@ class Warden:
             reason, said = self._watch(order, root, started)
             status, used = self.place.end(root, self.judge)
             self._lay(None, ())
-            replace = order["kind"] == "tests" and not self._judge_is_ready(said)
+            replace = not self._judge_is_ready(said) if order["kind"] == "tests" else self._judge_has_died()
             report = {"reason": reason, "status": status, "wall": time.monotonic() - started}
             report |= {"cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss * 1024}
             self._answer(report, replace)
 
     def _lay(self, kind: str | None, fds: Sequence[int]) -> None:
-        """Put a child's file descriptors in place, before it is forked; or (None) take them away, after it has ended.
+        """Put a child's file descriptors in place before it is forked, or (None) take them away at its end.
 
         Whatever is done between the two costs copied pages: in the child, or here because of it.
         """
@@ -130,6 +136,10 @@ class Warden:
         self.judged += 1
         return said == b"0" and self.judged < self.settings["judge_items"]
 
+    def _judge_has_died(self) -> bool:
+        """Whether the judge has ended without being asked to."""
+        return bool(select.select([self.done], [], [], 0)[0])
+
     def _become_candidate(self, order: dict[str, Any], lower: bool) -> None:
         """In the child; never returns."""
         code = 1
@@ -148,7 +158,7 @@ class Warden:
             os._exit(code)
 
     def _watch(self, order: dict[str, Any], root: int, started: float) -> tuple[str | None, bytes]:
-        """Wait until the item is over: the limit that was passed, if any, and what the judge said, if it did."""
+        """Wait until the item is over: the limit that was passed, if any; what the judge said, if it did."""
         limits, tests = order["limits"], order["kind"] == "tests"
         ended, pause, deadline = os.pidfd_open(root), 0.01, started + limits["wall"]
         self.poll.register(ended, select.POLLIN)
@@ -158,12 +168,14 @@ class Warden:
                 if left <= 0:
                     return "wall", b""
                 for fd, _ in self.poll.poll(max(1, min(left, pause) * 1000)):
-                    if fd == self.done:
-                        return None, os.read(fd, 1)
+                    if fd == self.done and tests:
+                        said = os.read(fd, 1)
+                        return (None if said else "judge"), said
                     if fd == ended:
                         return ("exit" if tests else None), b""
-                    self.place.end(root, self.judge)  # the host is gone
-                    sys.exit(0)
+                    if fd != self.done:  # the host is gone
+                        self.place.end(root, self.judge)
+                        sys.exit(0)
                 reason = self._passed(limits, root, tests)
                 if reason:
                     return reason, b""
@@ -223,6 +235,7 @@ def main(fd: int) -> None:
         sys.set_int_max_str_digits(0)
         warden = Warden(control, settings, place)
         warm()
+        linux.rehearse()
         box.limit(settings["limits"], place.base[0], warden.own)
         gc.collect()
         gc.freeze()

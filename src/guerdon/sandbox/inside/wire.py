@@ -1,7 +1,7 @@
 """Messages between the host, the warden, the judge and the player.
 
-Two transports: JSON messages with file descriptors over SEQPACKET sockets (host <-> warden, host <-> judge), and
-length-prefixed frames over a pair of pipes (judge <-> player), which cost about 5 µs a round trip.
+Two transports: JSON messages with file descriptors over SEQPACKET sockets (host <-> warden, host <-> judge),
+and length-prefixed frames over a pair of pipes (judge <-> player), which cost about 5 µs a round trip.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def _send_packet(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None:
         sock.send(data)
 
 
-def receive(sock: socket.socket, flags: int = 0, parse: Callable[[bytes], Any] = json.loads) -> tuple[Any, list[int]] | None:
+def receive(
+    sock: socket.socket, flags: int = 0, parse: Callable[[bytes], Any] = json.loads
+) -> tuple[Any, list[int]] | None:
     """One message and its file descriptors; None when the other side has closed.
 
     Raises:

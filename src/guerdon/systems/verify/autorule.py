@@ -60,6 +60,7 @@ def autorule(
         version=f"1-{lam}-{standardise}-{rm}-{fixed}",
         batch=True,
         signals=(rm,) if rm else (),
+        shape="all" if standardise else "sample",
         on_error=on_error,
     )
 

@@ -45,7 +45,7 @@ def ircoco(
     if not 0.0 <= gamma <= 1.0:
         raise RecipeError(f"ircoco: gamma must lie in [0, 1], got {gamma!r}")
     explain = partial(_explain, value=value, start=start, decimals=decimals, gamma=gamma, eos=eos)
-    return Explained("ircoco", explain, f"1-{decimals}-{gamma}-{eos}")
+    return Explained("ircoco", explain, f"1-{decimals}-{gamma}-{eos}", shape="sample")
 
 
 def _explain(

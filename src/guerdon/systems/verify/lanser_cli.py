@@ -54,7 +54,7 @@ def lanser_cli(a: float = 0.5, b: float = 0.4, g: float = 0.1, form: str = "pape
     if form not in ("paper", "potential"):
         raise RecipeError(f"lanser-cli: form must be paper or potential, got {form!r}")
     explain = partial(_explain, a=a, b=b, g=g, potential=form == "potential")
-    return Explained("lanser-cli", explain, f"1-{a}-{b}-{g}-{form}")
+    return Explained("lanser-cli", explain, f"1-{a}-{b}-{g}-{form}", shape="sample")
 
 
 def _explain(

@@ -10,7 +10,7 @@ from guerdon.systems.catalogue import system
 from guerdon.verify.composite import Composite
 from guerdon.verify.sql_parse import find_sql
 from guerdon.verify.sql_partial import cell_fraction
-from guerdon.verify.sql_reward import Runner, in_threads, row_key
+from guerdon.verify.sql_reward import Runner, in_threads
 from guerdon.verify.sql_tables import Limits, QueryFailed
 
 
@@ -68,7 +68,7 @@ def paverl_sql(
         combine=partial(_combine, scale=scale, floor=floor),
         version=f"1-{engine}-{scale}-{floor}-{cutoff}-{match}-{min_length}-{seconds}",
         batch=True,
-        key=row_key,
+        bounded=True,
         on_error=on_error,
     )
 

@@ -15,7 +15,7 @@ from guerdon.verify.rubrics import Judge, as_text, ask, escaped, filled, read_nu
 from guerdon.verify.sequences import jaccard
 from guerdon.verify.sql_compare import same_table
 from guerdon.verify.sql_parse import find_sql, is_ordered, schema_items, word_bigrams, word_items
-from guerdon.verify.sql_reward import Runner, Unscorable, gold_query, in_threads, row_key
+from guerdon.verify.sql_reward import Runner, Unscorable, gold_query, in_threads
 from guerdon.verify.sql_tables import Limits, Table
 
 WEIGHTS = {"execution": 3.0, "judge": 2.0, "syntax": 1.0, "schema": 1.0, "ngram": 1.0, "format": 1.0}
@@ -90,7 +90,7 @@ def reasoning_sql(
         version=version,
         batch=True,
         signals=("judge",),
-        key=row_key,
+        bounded=judge is None,
         on_error=on_error,
     )
 

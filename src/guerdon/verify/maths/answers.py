@@ -16,7 +16,7 @@ from typing import Any
 from guerdon.verify.maths.chars import to_ascii
 from guerdon.verify.maths.cleaning import clean
 from guerdon.verify.maths.exact import Node, Undefined, facts
-from guerdon.verify.maths.guard import MAX_CHARS, MAX_DIGITS, MAX_REMEMBERED, MAX_TEXT, TooLarge, allowance
+from guerdon.verify.maths.guard import MAX_CHARS, MAX_DIGITS, MAX_REMEMBERED, TooLarge, allowance
 from guerdon.verify.maths.kinds import Meaning
 from guerdon.verify.maths.lexer import Foreign, Unreadable
 from guerdon.verify.maths.meaning import meaning
@@ -27,6 +27,7 @@ from guerdon.verify.maths.words import (
     SYNONYMS,
     choice_letter,
     choice_letters,
+    compound_quantity,
     counted,
     lettered,
     number_in_words,
@@ -50,7 +51,7 @@ class Answer:
         letter, letters: the choice letter(s), where it can be read so.
         clock: (minutes, seconds, half of the day) where it can be read as a time.
         based: (value, base) of `1011_2`.
-        tight_unit, spaced_unit: a single letter after a number could be a unit.
+        letter_unit: "spaced" or "tight" where a single letter after a number could be a unit.
     """
 
     kind: str
@@ -86,6 +87,10 @@ _TEXT_COMMAND = re.compile(r"\\(?:text(?:bf|it|rm|normal)?|math(?:rm|bf|it)|mbox
 _LONG_INTEGER = re.compile(r"[+-]?\d+")
 _LONG_DECIMAL = re.compile(r"[+-]?\d{0,300}\.\d+")
 _TIMES = re.compile(r"(?<=\d)(?<!\b0)\s*[xX]\s*(?=\d)")
+_EXCEPT = re.compile(
+    r"^(?:\\text\s*\{)?\s*all\s+(?:real numbers|reals|x)\s+except\s*(?:x\s*=)?\s*\}?\s*([^{}]+)$", re.I
+)
+_HALF_LINE = re.compile(r"\\mathbb\{R\}\s*[\^_]\s*\{?\s*([+-])\s*\}?")
 _UNION = re.compile(r"(?<=[)\]}])\s*U\s*(?=[(\[]|\\[{l])")
 _QUAD = re.compile(r"[\s,;]*\\q?quad(?:\s|\\q?quad)*")
 _TAIL = re.compile(r"(?<![<>!])=([^=<>]+)$")
@@ -109,24 +114,31 @@ def read(text: str) -> Answer:
 
 def read_as(text: str, scientific: bool = False, lists: bool = False, letters: bool = False) -> Answer:
     """A reading of an answer; the flags choose among readings of what is ambiguous (see `parser.parse`)."""
-    if len(text) > MAX_TEXT:
-        return Answer("large", "", "", cause=f"too large: {len(text)} characters")
+    if len(text) > MAX_CHARS:
+        return _long(text.strip(" \t\n$."))
     ascii_text = to_ascii(text if text.isascii() else unicodedata.normalize("NFC", text))
     if ascii_text is None:
         return Answer("unsafe", "", "", cause="unparsable: control characters")
     source, approx = clean(ascii_text)
     if not _CONTENT.search(_EMPTY_COMMAND.sub("", source)):
         return Answer("empty", source, "")
-    if len(source) > MAX_DIGITS and _LONG_INTEGER.fullmatch(source):
-        return Answer("digits", canonical_digits(source), source)
-    if len(source) > MAX_DIGITS and _LONG_DECIMAL.fullmatch(source):
-        source = source[:MAX_DIGITS]  # beyond any tolerance
-    if len(source) > MAX_CHARS:
-        return Answer("large", source, source, cause=f"too large: {len(source)} characters")
+    if len(source) > MAX_DIGITS and (_LONG_INTEGER.fullmatch(source) or _LONG_DECIMAL.fullmatch(source)):
+        return _long(source)
     return _Reader(source, approx).answer(scientific=scientific, lists=lists, letters=letters)
 
 
 _remembered = lru_cache(maxsize=16_384)(read_as)
+
+
+def _long(text: str) -> Answer:
+    """A text beyond the limits: white space, a plain number, or too large to read."""
+    if not text:
+        return Answer("empty", "", "")
+    if _LONG_INTEGER.fullmatch(text):
+        return Answer("digits", canonical_digits(text), text)
+    if _LONG_DECIMAL.fullmatch(text):  # the rest is beyond any tolerance
+        return read_as(text[:MAX_DIGITS])
+    return Answer("large", "", "", cause=f"too large: {len(text)} characters")
 
 
 def canonical_digits(text: str) -> str:
@@ -151,12 +163,17 @@ class _Reader:
         based = _based(bare) if len(bare) < 80 else None
         if based is not None:
             return Answer("based", text, self.plain, based=based)
+        compound = compound_quantity(bare)
+        if compound is not None:
+            return Answer("text", text, compound, cause="unparsable: a compound quantity")
         letter = choice_letter(text)
         if letter is not None:
             text = letter
         if self.plain.replace("-", "").replace(" ", "").isalpha():
             words = number_in_words(self.plain)
             text = words or counted(self.plain) or text
+        text = _EXCEPT.sub(r"\\mathbb{R}\\setminus\\{\1\\}", text)
+        text = _HALF_LINE.sub(lambda m: "(0,\\infty)" if m[1] == "+" else "(-\\infty,0)", text)
         text = _TIMES.sub("*", text)
         text = _MINUS.sub("-", text)
         text = _UNION.sub(r"\\cup", text)

@@ -78,6 +78,7 @@ def _unquoted(text: str) -> str:
 
 
 def _without_end(text: str) -> str:
+    text = text.strip()
     if text.endswith("...") or text.endswith("\\left."):
         return text
     text = text.rstrip(".,; \t\n")

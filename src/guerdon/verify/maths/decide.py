@@ -23,7 +23,7 @@ from guerdon.verify.maths.regions import substitute
 from guerdon.verify.maths.rounding import Rounded, rounds_to
 from guerdon.verify.maths.units import conflicting
 
-_INTEGER = re.compile(r"-?\d{1,300}")
+_PLAIN = re.compile(r"(-?)(\d{1,3}(?:,\d{3})+|\d{1,300})(?:\.(\d{1,300}))?")
 _EULER = re.compile(r"\de[+-]\d(?!\d)")
 _OR = re.compile(r"\bor\b")
 _COMMAS = re.compile(r"\d,\d{3},\d{3}(?!\d)")
@@ -45,14 +45,26 @@ class Decision(NamedTuple):
 
 def decide(gold: str, prediction: str) -> Decision:
     """Whether two bare answers are equal; never raises, never runs long."""
-    if _INTEGER.fullmatch(gold) and _INTEGER.fullmatch(prediction):
-        return _INTEGERS[int(gold) == int(prediction)]
+    a = _PLAIN.fullmatch(gold)
+    b = _PLAIN.fullmatch(prediction) if a else None
+    if a and b:
+        return _plain(a, b)
     if len(gold) + len(prediction) <= MAX_REMEMBERED:
         return _remembered(gold, prediction)
     return _decide(gold, prediction)
 
 
 _INTEGERS = (Decision(False, "integer"), Decision(True, "integer"))
+_DECIMALS = (Decision(False, "decimal"), Decision(True, "decimal"))
+
+
+def _plain(a: re.Match[str], b: re.Match[str]) -> Decision:
+    """Plain numbers in integer arithmetic: |x - y| 10^6 <= max(|x|, |y|) where a decimal is involved."""
+    x, y = (int(m[1] + m[2].replace(",", "") + (m[3] or "")) for m in (a, b))
+    if a[3] is None and b[3] is None:
+        return _INTEGERS[x == y]
+    x, y = x * 10 ** len(b[3] or ""), y * 10 ** len(a[3] or "")
+    return _DECIMALS[abs(x - y) * 10**6 <= max(abs(x), abs(y))]
 
 
 def _decide(gold: str, prediction: str) -> Decision:

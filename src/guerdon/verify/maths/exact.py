@@ -77,19 +77,14 @@ def rational(node: Node) -> Fraction:
     kind = node[0]
     if kind == "num":
         return node[1]
-    if kind == "add":
-        value = Fraction(0)
-        for term in node[1]:
-            value = _bounded(value + rational(term))
+    if kind in ("add", "mul"):
+        value = Fraction(kind == "mul")
+        for part in node[1]:
+            value = _bounded(value + rational(part) if kind == "add" else value * rational(part))
         return value
-    if kind == "neg":
-        return -rational(node[1])
-    if kind == "mul":
-        value = Fraction(1)
-        for factor in node[1]:
-            value *= rational(factor)
-            _bounded(value)
-        return value
+    if kind in ("neg", "abs", "deg"):
+        inner = rational(node[1])
+        return -inner if kind == "neg" else abs(inner) if kind == "abs" else inner
     if kind == "div":
         below = rational(node[2])
         if not below:
@@ -99,10 +94,6 @@ def rational(node: Node) -> Fraction:
         return _power(rational(node[1]), rational(node[2]))
     if kind == "root":
         return _root(rational(node[2]), rational(node[1]))
-    if kind == "abs":
-        return abs(rational(node[1]))
-    if kind == "deg":
-        return rational(node[1])
     if kind == "fact":
         return Fraction(_factorial(rational(node[1])))
     if kind == "fn":
@@ -206,16 +197,13 @@ def residue(node: Node, trial: int) -> int:
     kind = node[0]
     spend(2)
     if kind == "num":
-        value = node[1]
-        return value.numerator * _inverse(value.denominator) % PRIME
+        return node[1].numerator * _inverse(node[1].denominator) % PRIME
     if kind == "sym":
         return _element(node[1], trial)
     if kind == "const":
-        if node[1] == "i":
-            return _I
         if node[1] == "inf":
             raise NotRational("infinity")
-        return _element(f"\\{node[1]}", trial)
+        return _I if node[1] == "i" else _element(f"\\{node[1]}", trial)
     if kind == "add":
         return sum(residue(term, trial) for term in node[1]) % PRIME
     if kind == "neg":
@@ -228,18 +216,20 @@ def residue(node: Node, trial: int) -> int:
     if kind == "div":
         return residue(node[1], trial) * _inverse(residue(node[2], trial)) % PRIME
     if kind == "pow":
-        exponent = rational(node[2])
-        if exponent.denominator != 1:
-            raise NotRational("fractional exponent")
-        base = residue(node[1], trial)
-        spend(20)
-        if not base:
-            return int(not exponent) if exponent >= 0 else _inverse(base)
-        # Fermat: exponents count modulo PRIME - 1
-        return pow(base if exponent >= 0 else _inverse(base), abs(int(exponent)) % (PRIME - 1), PRIME)
+        return _residue_power(residue(node[1], trial), rational(node[2]))
     if kind == "fn" and node[1] == "binom":
         return _falling(residue(node[2][0], trial), rational(node[2][1]))
     raise NotRational(kind)
+
+
+def _residue_power(base: int, exponent: Fraction) -> int:
+    if exponent.denominator != 1:
+        raise NotRational("fractional exponent")
+    spend(20)
+    if not base:
+        return int(not exponent) if exponent >= 0 else _inverse(base)
+    # Fermat: exponents count modulo PRIME - 1
+    return pow(base if exponent >= 0 else _inverse(base), abs(int(exponent)) % (PRIME - 1), PRIME)
 
 
 def _falling(n: int, k: Fraction) -> int:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from itertools import islice
 from typing import Any, NamedTuple
 
-from guerdon.verify.maths.guard import MAX_CHARS, MAX_DEPTH, MAX_DIGITS, MAX_TOKENS, TooLarge
+from guerdon.verify.maths.guard import MAX_BRACES, MAX_CHARS, MAX_DEPTH, MAX_DIGITS, MAX_TOKENS, TooLarge
 from guerdon.verify.maths.vocabulary import (
     FOREIGN,
     FUNCTIONS,
@@ -251,16 +252,20 @@ class _Scan:
 
 
 def closing_brace(text: str, at: int, end: int | None = None) -> int:
-    """Index of the brace that closes the group whose inside starts at `at`, or -1; `\\{` does not count."""
+    """Index of the brace that closes the group whose inside starts at `at`, or -1; `\\{` does not count.
+
+    A group with more than MAX_BRACES braces is taken as one that does not close.
+    """
     depth = 1
-    for found in _BRACES.finditer(text, at, len(text) if end is None else end):
-        piece = found.group()
+    found = _BRACES.finditer(text, at, len(text) if end is None else end)
+    for brace in islice(found, MAX_BRACES):
+        piece = brace.group()
         if piece == "{":
             depth += 1
         elif piece == "}":
             depth -= 1
             if not depth:
-                return found.start()
+                return brace.start()
     return -1
 
 

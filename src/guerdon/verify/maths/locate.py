@@ -20,6 +20,7 @@ from guerdon.verify.extract import (
 )
 from guerdon.verify.maths.answers import Answer, read
 from guerdon.verify.maths.kinds import Contradiction, Named, Number, Values, Word
+from guerdon.verify.maths.words import compound_quantity
 
 MAX_BARE = 200
 _PLAIN = re.compile(r"-?\d+(?:\.\d+)?")
@@ -34,7 +35,7 @@ _NEXT_GUESS = re.compile(
     r"[\s.,;$)}*\\]*(?:\\text\s*\{\s*)?(?:or|but|maybe|perhaps|possibly|alternatively|actually|wait|no)\b[^.\n]{0,60}\d",
     re.IGNORECASE,
 )
-_REMARKED = re.compile(r"(-?(?:\\?\$)?\d[\d,.]*(?:\\?%)?)\s+\(")
+_REMARKED = re.compile(r"(-?(?:\\?\$)?\d[\d,.]*(?:\\?%)?)\s+\((?!base)")
 _REASON = re.compile(r"[,;]?\s+\b(?:because|since|as|so|when|where|given|with|which)\b.*", re.IGNORECASE)
 _VERDICTS = frozenset(("yes", "no", "true", "false"))
 _LEADING = re.compile(r"[\s*]*(yes|no|true|false)[\s*]*[,.;:!]", re.IGNORECASE)
@@ -85,7 +86,9 @@ def _marked(text: str, gold: str) -> Extracted | None:
 
 def _taken_back(text: str, answer: str) -> bool:
     """Whether another guess follows the answer at once: `57. Or maybe 58`."""
-    at = text.rfind(answer) if answer else -1
+    if not answer or text.endswith(answer):
+        return False
+    at = text.rfind(answer)
     return at >= 0 and _NEXT_GUESS.match(text, at + len(answer)) is not None
 
 
@@ -109,12 +112,9 @@ def _leading_word(text: str, gold: str) -> str:
 def _is_answer(text: str) -> bool:
     """Whether a text is nothing but an answer: it reads as mathematics, or as a few words without number."""
     answer = read(text)
-    if (
-        answer.kind in ("based", "digits", "empty", "large", "unsafe")
-        or answer.letter
-        or answer.letters
-        or answer.clock
-    ):
+    if answer.kind in ("based", "digits", "empty", "large", "unsafe") or compound_quantity(answer.plain):
+        return True
+    if answer.letter or answer.letters or answer.clock:
         return True
     if answer.kind == "foreign" or (answer.kind == "maths" and not _wordy(answer)):
         return "\n" not in text.strip()

@@ -102,11 +102,14 @@ class MathReward(SampleReward):
             return Verdict(0.0, None, {"path": "no answer", "how": found.how})
         if found.hedged:
             return Verdict(0.0, None, {"path": "hedged", "how": found.how, "answer": found.text})
-        decisions = tuple(decide(gold, found.text) for gold in golds)
-        question = _Question(golds, found, decisions)
-        best = best_of(decisions)
+        if len(golds) == 1:
+            best = decide(golds[0], found.text)
+            decisions: tuple[Decision, ...] = (best,)
+        else:
+            decisions = tuple(decide(gold, found.text) for gold in golds)
+            best = best_of(decisions)
         if best.equal is None and self.fallback and any(_open(d) for d in decisions):
-            return question
+            return _Question(golds, found, decisions)
         return _verdict(best, found)
 
     def _resolve(self, questions: Sequence[tuple[int, _Question]]) -> list[Verdict]:

@@ -89,6 +89,8 @@ def repeating(number: Number) -> tuple[Fraction | None, bool]:
     is a period, though not a certain one.
     """
     whole, _, places = number.text.partition(".")
+    if not places.isdigit():
+        return None, False
     for length in range(1, len(places) // 2 + 1):
         block = places[-length:]
         count = 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from guerdon.verify.maths.units import NAMES, is_unit
+
 _FONT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|normal|tt)?|math(?:rm|bf|it|sf|cal)|operatorname|mbox|hbox|boldsymbol|bm|emph|boxed|"
     r"fbox)\*?\s*\{"
@@ -35,6 +37,7 @@ SYNONYMS = {
         ("all real numbers", "all reals", "the real numbers", "real numbers", "any real number", "reals"),
         "\\mathbb{R}",
     ),
+    **dict.fromkeys(("all integers", "the integers", "integers", "any integer"), "\\mathbb{Z}"),
     **dict.fromkeys(
         (
             "no solution",
@@ -47,6 +50,9 @@ SYNONYMS = {
         "\\emptyset",
     ),
 }
+_COMPOUND = re.compile(
+    r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)(?:\s*,\s*|\s+)(?:and\s+)?(\d+(?:\.\d+)?)\s*([A-Za-z]+)\.?\s*$"
+)
 _SMALL = [
     "zero",
     "one",
@@ -144,6 +150,15 @@ def counted(text: str) -> str | None:
         if number is not None:
             return f"{number} {' '.join(words[end:])}" if len(words) - end <= 4 else None
     return None
+
+
+def compound_quantity(text: str) -> str | None:
+    """`3 hours and 20 minutes` in one spelling; None where the text is something else."""
+    found = _COMPOUND.match(text) if len(text) < 60 else None
+    if not found or not (is_unit(found[2]) and is_unit(found[4])):
+        return None
+    first, second = (NAMES.get(word.lower(), word) for word in (found[2], found[4]))
+    return f"{found[1]} {first} {found[3]} {second}"
 
 
 def choice_letter(text: str) -> str | None:
