@@ -21,10 +21,10 @@ POISON = {"op": "equal", "gold": "1", "prediction": "9^{9^{9^{9}}}"}
 def alive(pid):
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def gone(pids, seconds=20.0):
@@ -91,6 +91,7 @@ from guerdon.verify.maths import workers
 pool = workers.shared_pool(1)
 pool.ask({"op": "equal", "gold": "1", "prediction": "\\\\int_0^1 1 dx"}, 30.0)
 print(*pool.processes(), flush=True)
+sys.stdin.readline()
 %s
 """
 
@@ -103,13 +104,17 @@ def test_workers_end_with_their_parent(how):
         "kill": "time.sleep(60)",
         "busy": 'pool.ask({"op": "equal", "gold": "1", "prediction": "9^{9^{9^{9}}}"}, 5.0)',
     }[how]
-    parent = subprocess.Popen([sys.executable, "-c", PARENT % ending], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT % ending], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     pids = [int(pid) for pid in parent.stdout.readline().split()]
     assert pids and all(alive(pid) for pid in pids)
+    parent.stdin.write("seen alive\n")  # only now may the parent come to its end
+    parent.stdin.flush()
     if how != "exit":
         time.sleep(1.0)
         parent.send_signal(signal.SIGKILL)
-    parent.wait(30)
+    parent.wait(60)
     assert gone(pids, 90.0 if how == "busy" else 20.0)
 
 
