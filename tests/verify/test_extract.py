@@ -199,30 +199,42 @@ HOSTILE_TEXTS = [
     "(A)" * 33_000,
     " " * 100_000 + "x",
     "-" * 100_000,
+    "answer" + " " * 100_000 + "x",
+    "answer" + "\n" * 50_000 + "*" * 50_000,
+    "option" + " " * 3_900 + "x",
+    "is " + " " * 3_900 + "*" * 3_900,
+    "7" + "\\(" * 50_000,
+    "<answer>" + "\\(" * 50_000,
+    "<answer>the the " + "the " * 25_000,
+    "not " * 25_000 + "7",
+    "1 US" + " " * 90_000 + "x",
+    "\\boxed{1" + " " * 4_000 + "\\quad" + " " * 500 + "}",
+    "\\boxed{" + "the " * 1_200 + "}",
+    "\\boxed{1" + " (" * 2_000 + "}",
 ]
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=lambda text: text[:12])
 def test_every_extractor_is_quick_on_hostile_text(text):
     for name, find in ex.EXTRACTORS.items():
-        began = time.perf_counter()
+        began = time.process_time()
         find(text)
-        assert time.perf_counter() - began < 0.5, name
-    began = time.perf_counter()
+        assert time.process_time() - began < 2.0, name
+    began = time.process_time()
     locate(text, "1")
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 2.0
 
 
 def test_extraction_time_is_linear():
     def seconds(n):
         text = "we compute 3 + 4 = 7 and so on. " * n + "\\boxed{7}"
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(20):
             locate(text, "7")
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     seconds(10)
-    assert seconds(4_000) < 40 * seconds(400) + 0.05
+    assert seconds(4_000) < 40 * seconds(400) + 0.5
 
 
 @settings(max_examples=200, deadline=None)

@@ -57,9 +57,9 @@ def test_blocks_and_fences():
     "text", ["<a>" * 200_000, "```" * 200_001, "<a>x" * 100_000 + "</a>", "</a><a>" * 100_000]
 )
 def test_markup_is_linear(text):
-    start = time.monotonic()
+    start = time.process_time()
     blocks(text, "a"), fences(text), only_blocks(text, ("a",)), between(text, "<a>", "</a>", one_line=True)
-    assert time.monotonic() - start < 1.0
+    assert time.process_time() - start < 5.0
 
 
 @pytest.mark.parametrize(

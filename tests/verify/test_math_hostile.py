@@ -13,15 +13,15 @@ from guerdon.verify.maths.decide import decide
 from guerdon.verify.maths.exact import NotRational, rational
 from guerdon.verify.maths.parser import parse
 
-SECONDS = 0.8  # generous for a busy machine; the work allowance is a tenth of it
+SECONDS = 2.0  # of processor time; the work allowance is a fraction of it
 
 
 @pytest.mark.parametrize(("gold", "prediction", "equal"), hostile(), ids=lambda value: str(value)[:16])
 def test_hostile_answers_are_bounded(gold, prediction, equal):
     for a, b in ((gold, prediction), (prediction, gold)):
-        began = time.perf_counter()
+        began = time.process_time()
         decision = decide(a, b)
-        assert time.perf_counter() - began < SECONDS
+        assert time.process_time() - began < SECONDS
         assert decision.path != "error"
         assert decision.equal is None or not decision.equal or equal
         assert decision.equal is not None or decision.cause
@@ -35,10 +35,10 @@ def test_the_next_answer_is_unharmed():
 
 def test_power_towers_cost_microseconds():
     tree = parse("9^{9^{9}}").tree
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(NotRational):
         rational(tree)
-    assert time.perf_counter() - began < 0.01
+    assert time.process_time() - began < 0.1
 
 
 def test_work_runs_out_at_the_same_place_every_time():

@@ -152,9 +152,9 @@ def after_thinking(text: str) -> str:
 
 
 _ANSWER = re.compile(
-    r"answers?\b[*_\"'\s]*(?:\((?:in [^()\n]{1,30})\)|(?:to|for|of|in) [^.\n:=]{1,80}?)?[*_\"'\s]*"
-    r"(?:(?::|=|\b(?:is|are|was|would be|should be|will be|must be|equals|comes to)\b)[*_\s]*"
-    r"(?:therefore|thus|then|hence|simply|just)?\s*[:=]?|(?=\n))[*_]*",
+    r"answers?\b[*_\"'\s]{0,9}(?:\((?:in [^()\n]{1,30})\)|(?:to|for|of|in) [^.\n:=]{1,80}?)?[*_\"'\s]{0,9}"
+    r"(?:(?::|=|\b(?:is|are|was|would be|should be|will be|must be|equals|comes to)\b)[*_\s]{0,9}"
+    r"(?:therefore|thus|then|hence|simply|just)?\s{0,9}[:=]?|(?=\n))[*_]{0,9}",
     re.IGNORECASE,
 )
 _LETTER_MARK = re.compile(r"(?:^|(?<=[\s*]))A:", re.MULTILINE)

@@ -36,6 +36,7 @@ _REFUSAL = re.compile(
 )
 _DENIED = re.compile(r"\bnot\s+[$\\(]*$", re.IGNORECASE)
 _WINDOW = 600
+_FORMULA = 302
 
 
 def numbers(text: str) -> list[str]:
@@ -65,7 +66,8 @@ def last_number(text: str) -> Extracted:
     cue = _CUE.search(sentence)
     if cue and (len(set(here)) > 1 or (cue.start() < 12 and numbers(before))):
         return Extracted(here[-1] if here else None, "number", hedged=True)
-    for formula in reversed(list(_MATHS.finditer(window))):
+    near = max(0, last.start() - _FORMULA), last.end() + _FORMULA
+    for formula in reversed(list(_MATHS.finditer(window, *near))):
         if formula.start() <= last.start() < formula.end():
             return Extracted(next(g for g in formula.groups() if g), "formula")
     return Extracted(_number_text(last), "number")
@@ -90,9 +92,9 @@ def _sentence(text: str, at: int) -> tuple[str, str]:
 
 
 _CHOICE_MARK = re.compile(
-    r"(?:option|choice|answer)\s*(?:is|:)?\s*[*\s$]*(?:\\text(?:bf)?\{)?\(?([A-Z])\)?(?![A-Za-z])|"
-    r"\b(?:is|choose|pick|select|be)\s+[*$]*(?:\\text(?:bf)?\{)?([A-Z])(?![A-Za-z])|"
-    r"\(([A-Z])\)|(?:^|\n)[ \t]*[*]*([A-Z])[*]*[.)]?\s*$",
+    r"(?:option|choice|answer)(?:\s{0,3}(?:is|:))?[*\s$]{0,9}(?:\\text(?:bf)?\{)?\(?([A-Z])\)?(?![A-Za-z])|"
+    r"\b(?:is|choose|pick|select|be)\s{1,3}[*$]{0,4}(?:\\text(?:bf)?\{)?([A-Z])(?![A-Za-z])|"
+    r"\(([A-Z])\)|(?:^|\n)[ \t]{0,9}[*]{0,4}([A-Z])[*]{0,4}[.)]?\s*$",
 )
 
 

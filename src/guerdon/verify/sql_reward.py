@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any
 from guerdon.errors import RecipeError
 from guerdon.scoring import Row, Verdict, missing
 from guerdon.verify.composite import Composite, absent, given
+from guerdon.verify.once import Once
 from guerdon.verify.sql_compare import same_table
 from guerdon.verify.sql_exec import execute
 from guerdon.verify.sql_parse import find_sql, is_ordered
@@ -43,14 +43,11 @@ class Runner:
     root: str | None = None
     database: str | None = None
     limits: Limits = field(default_factory=Limits)
-    _golds: OrderedDict[Any, Table | QueryFailed] = field(default_factory=OrderedDict, repr=False)
+    _golds: Once = field(default_factory=lambda: Once(_REMEMBERED), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.engine not in _SUFFIXES:
             raise RecipeError(f"SQL engine must be one of {', '.join(_SUFFIXES)}, got {self.engine!r}")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_golds": OrderedDict()}
 
     def database_of(self, row: Row) -> Database:
         """Where a row's queries run: `setup` (script), `db` or `db_path` (file), `db_id` (in root), default.
@@ -95,14 +92,11 @@ class Runner:
         query = gold_query(row)
         if query is None:
             raise Unscorable("no reference: expected a SQL query, or a mapping with rows")
-        key = (query, database, self._stamp(database))
-        found = self._golds.get(key)
-        if found is None:
-            found = self.predicted(query, database)
-            if isinstance(found, QueryFailed) or len(found.rows) * len(found.columns) <= _SMALL:
-                self._golds[key] = found
-            while len(self._golds) > _REMEMBERED:
-                self._golds.popitem(last=False)
+        found: Table | QueryFailed = self._golds.get(
+            (query, database, self._stamp(database)),
+            partial(self.predicted, query, database),
+            keep=lambda r: isinstance(r, QueryFailed) or len(r.rows) * len(r.columns) <= _SMALL,
+        )
         if isinstance(found, QueryFailed):
             raise Unscorable(f"the reference query failed: {found}")
         return found, query
@@ -226,7 +220,7 @@ def _key(row: Row) -> tuple[str, str, str]:
 
 def limited(runner: Runner, **limits: Any) -> Runner:
     """A runner like this one with other limits."""
-    return replace(runner, limits=replace(runner.limits, **limits), _golds=OrderedDict())
+    return replace(runner, limits=replace(runner.limits, **limits), _golds=Once(_REMEMBERED))
 
 
 def _guarded(row: Row, score: Any) -> Any:

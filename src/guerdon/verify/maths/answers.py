@@ -92,7 +92,7 @@ _EXCEPT = re.compile(
 )
 _HALF_LINE = re.compile(r"\\mathbb\{R\}\s*[\^_]\s*\{?\s*([+-])\s*\}?")
 _UNION = re.compile(r"(?<=[)\]}])\s*U\s*(?=[(\[]|\\[{l])")
-_QUAD = re.compile(r"[\s,;]*\\q?quad(?:\s|\\q?quad)*")
+_QUAD = re.compile(r"(?<![\s,;])[\s,;]*\\q?quad(?:\s|\\q?quad)*")
 _TAIL = re.compile(r"(?<![<>!])=([^=<>]+)$")
 _MINUS = re.compile(r"^(?:negative|minus)\s+(?=[\d\\$.])")
 _REMARK = re.compile(
@@ -100,7 +100,7 @@ _REMARK = re.compile(
 )
 _AND_FRACTION = re.compile(r"^(-?\d+)\s+and\s+(\d+/\d+)$")
 _REPEATS_WORD = re.compile(r"^(\d*\.\d+)\s*\(?(?:\\text\s*\{)?\s*\(?(?:repeating|recurring)\)?\}?\)?$")
-_MONEY = re.compile(r"(?<![A-Za-z])USD?\s*(?:\\?\$)?(?=\s*\d)|\\\$|\$(?=\s*[\d.])")
+_MONEY = re.compile(r"(?<![A-Za-z])USD?\s{0,3}(?:\\?\$)?(?=\s{0,3}\d)|\\\$|\$(?=\s*[\d.])")
 _CONTENT = re.compile(r"[0-9A-Za-z\u0080-\U0010ffff]|\\[{}]")
 _EMPTY_COMMAND = re.compile(
     r"\\(?:boxed|fbox|text|mathrm|quad|left|right|displaystyle|dots|ldots)(?![A-Za-z])"

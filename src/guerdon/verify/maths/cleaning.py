@@ -12,7 +12,7 @@ _WRAPPED = re.compile(
 )
 _LEAD = re.compile(
     r"^(?:\s|\\[,;:! ]|\\displaystyle(?![A-Za-z])|\\quad(?![A-Za-z])|=(?!=)|"
-    r"(?:(?:the|final|correct)\s+)*(?:answer|ans|result)(?:\s+is)?\s*[:=]|(?:the\s+)?(?:final\s+)?answer\s+is\s|&)+",
+    r"(?:(?:the|final|correct)\s{1,3}){0,3}(?:answer|ans|result)(?:\s+is)?\s*[:=]|(?:the\s+)?(?:final\s+)?answer\s+is\s|&)+",
     re.IGNORECASE,
 )
 _APPROX = re.compile(

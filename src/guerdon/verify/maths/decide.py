@@ -23,7 +23,7 @@ from guerdon.verify.maths.regions import substitute
 from guerdon.verify.maths.rounding import Rounded, rounds_to
 from guerdon.verify.maths.units import conflicting
 
-_PLAIN = re.compile(r"(-?)(\d{1,3}(?:,\d{3})+|\d{1,300})(?:\.(\d{1,300}))?")
+_PLAIN = re.compile(r"(-?)(\d{1,3}(?:,\d{3}){1,90}|\d{1,300})(?:\.(\d{1,300}))?")
 _EULER = re.compile(r"\de[+-]\d(?!\d)")
 _OR = re.compile(r"\bor\b")
 _COMMAS = re.compile(r"\d,\d{3},\d{3}(?!\d)")

@@ -94,7 +94,7 @@ class Evaluator:
         if exponent.denominator == 1:
             return num.power(base, Decimal(exponent.numerator))
         if exponent.denominator > 10**3:
-            self.absorbed = max(self.absorbed, len(str(exponent.denominator)))
+            self.absorbed = max(self.absorbed, exponent.denominator.bit_length() // 3)
         if isinstance(base, Decimal) and base < 0 and exponent.denominator % 2:
             root = num.real_root(base, exponent.denominator)
             return num.power(root, Decimal(exponent.numerator))
@@ -108,6 +108,8 @@ class Evaluator:
             and isinstance(degree, Decimal)
             and degree == degree.to_integral_value()
         ):
+            if degree.adjusted() > 6:
+                raise TooLarge("too large: degree of a root")
             n = int(degree)
             if n < 1:
                 raise Undefined("root of degree zero")

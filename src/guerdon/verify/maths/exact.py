@@ -161,7 +161,10 @@ def _function(name: str, values: list[Fraction]) -> Fraction:
     if name == "min":
         return min(values)
     if name in ("gcd", "lcm") and whole:
-        return Fraction((math.gcd if name == "gcd" else math.lcm)(*map(int, values)))
+        combine, total = (math.gcd if name == "gcd" else math.lcm), values[0]
+        for value in values[1:]:
+            total = _bounded(Fraction(combine(int(total), int(value))))
+        return abs(total)
     if name == "floor":
         return Fraction(math.floor(values[0]))
     if name == "ceil":

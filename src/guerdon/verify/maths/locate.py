@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from guerdon.verify.extract import (
+    MAX_PAYLOAD,
     Extracted,
     after_thinking,
     last_boxed,
@@ -139,6 +140,7 @@ def _from_payload(payload: str, gold: str, how: str) -> Extracted:
             return Extracted(payload, how)
     elif answer.letter or answer.letters or answer.clock:
         return Extracted(payload, how)
+    payload = payload[:MAX_PAYLOAD]
     if _LETTER.fullmatch(gold.strip()):
         letter = last_choice(payload)
         return Extracted(letter or payload, how, hedged=bool(letter and _GUESSES.search(payload)))

@@ -14,6 +14,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from guerdon.verify.maths.cursor import spelled
 from guerdon.verify.maths.factors import FactorReader
 from guerdon.verify.maths.guard import TooLarge
 from guerdon.verify.maths.lexer import Foreign, Number, Token, Unreadable, tokenize
@@ -54,7 +55,7 @@ class Parser(FactorReader):
             raise Unreadable("empty")
         node = self.items(None)
         if self.at < len(self.tokens):
-            raise Unreadable(f"unexpected {self.tokens[self.at][1]!r}")
+            raise Unreadable(f"unexpected {spelled(self.tokens[self.at : self.at + 1])!r}")
         return node
 
     def items(self, closers: frozenset[str] | None) -> Node:

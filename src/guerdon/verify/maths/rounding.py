@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from guerdon.verify.maths.evaluate import evaluate
 from guerdon.verify.maths.exact import NotRational, Undefined, rational
+from guerdon.verify.maths.guard import MAX_DIGITS, TooLarge
 from guerdon.verify.maths.kinds import Meaning, Named
 from guerdon.verify.maths.kinds import Number as Scalar
 from guerdon.verify.maths.lexer import Number, repeating_value
@@ -20,7 +21,8 @@ from guerdon.verify.maths.scalars import scalar
 
 Node = tuple[Any, ...]
 
-_MAX_SHIFT = 400
+_MAX_BITS = 1_400
+_MAX_PLACES = 200
 
 
 class Rounded(NamedTuple):
@@ -68,15 +70,17 @@ def _value(what: Meaning) -> Fraction | None:
         return None
     try:
         return rational(what.node)
-    except (NotRational, Undefined):
+    except (NotRational, Undefined, TooLarge):
         return None
 
 
 def _power_of_ten(ratio: Fraction) -> int | None:
     """k where the ratio is 10^k."""
-    digits = str(max(ratio.numerator, ratio.denominator))
-    shift = len(digits) - 1
-    if shift > _MAX_SHIFT or digits != "1" + "0" * shift or min(ratio.numerator, ratio.denominator) != 1:
+    large, small = max(ratio.numerator, ratio.denominator), min(ratio.numerator, ratio.denominator)
+    if small != 1 or large.bit_length() > _MAX_BITS:
+        return None
+    shift = len(str(large)) - 1
+    if large != 10**shift:
         return None
     return shift if ratio >= 1 else -shift
 
@@ -89,7 +93,7 @@ def repeating(number: Number) -> tuple[Fraction | None, bool]:
     is a period, though not a certain one.
     """
     whole, _, places = number.text.partition(".")
-    if not places.isdigit():
+    if not places.isdigit() or len(places) > _MAX_PLACES:
         return None, False
     for length in range(1, len(places) // 2 + 1):
         block = places[-length:]
@@ -116,8 +120,8 @@ def rounds_to(node: Node, gold: Rounded) -> bool:
     value = known.value
     if value is None:
         real, _ = evaluate(node, {}, 60)
-        if not isinstance(real, Decimal):
-            return False
+        if not isinstance(real, Decimal) or abs(real.adjusted()) > 2 * MAX_DIGITS:
+            return False  # no written number is that large, and as a fraction it would not fit anywhere
         value = Fraction(real)
     if value and gold.value and (value < 0) != (gold.value < 0):
         return False
