@@ -82,7 +82,7 @@ OPERATIONS = (
 """.strip()
     .replace("\n", ";")
     .split(";")
-)  # noqa: SIM905
+)
 FUNCTIONS = [
     r"\sin",
     r"\cos",
