@@ -20,6 +20,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
     "task": {
         "chain": "guerdon.tasks.chain:Chain",
         "countdown": "guerdon.tasks.countdown:Countdown",
+        "grid_world": "guerdon.tasks.grid_world:GridWorld",
         "random_calculation": "guerdon.tasks.random_calculation:RandomCalculation",
         "reasoning_gym": "guerdon.tasks.reasoning_gym:ReasoningGym",
     },

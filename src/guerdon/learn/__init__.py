@@ -10,6 +10,7 @@ _NAMES = {
     "KL": "objective",
     "Objective": "objective",
     "Recipe": "recipe",
+    "TabularPolicy": "tabular",
     "evaluate": "evaluation",
     "train": "loop",
     "warm_start": "warm",
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from guerdon.learn.loop import train
     from guerdon.learn.objective import KL, Objective
     from guerdon.learn.recipe import Recipe
+    from guerdon.learn.tabular import TabularPolicy
     from guerdon.learn.warm import warm_start
 
-__all__ = ["KL", "Evaluation", "Objective", "Recipe", "evaluate", "train", "warm_start"]
+__all__ = ["KL", "Evaluation", "Objective", "Recipe", "TabularPolicy", "evaluate", "train", "warm_start"]
 
 
 def __getattr__(name: str) -> Any:

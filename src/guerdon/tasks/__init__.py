@@ -13,12 +13,16 @@ _NAMES = {
     "Chain": "chain",
     "Corrupted": "corruption",
     "Countdown": "countdown",
+    "GridWorld": "grid_world",
+    "MDP": "mdp",
     "Problem": "base",
     "RandomCalculation": "random_calculation",
     "ReasoningGym": "reasoning_gym",
     "Task": "base",
     "Unscorable": "base",
+    "World": "worlds",
     "split_of": "base",
+    "tabulate": "mdp",
 }
 
 if TYPE_CHECKING:
@@ -26,19 +30,26 @@ if TYPE_CHECKING:
     from guerdon.tasks.chain import Chain
     from guerdon.tasks.corruption import Corrupted
     from guerdon.tasks.countdown import Countdown
+    from guerdon.tasks.grid_world import GridWorld
+    from guerdon.tasks.mdp import MDP, tabulate
     from guerdon.tasks.random_calculation import RandomCalculation
     from guerdon.tasks.reasoning_gym import ReasoningGym
+    from guerdon.tasks.worlds import World
 
 __all__ = [
+    "MDP",
     "Chain",
     "Corrupted",
     "Countdown",
+    "GridWorld",
     "Problem",
     "RandomCalculation",
     "ReasoningGym",
     "Task",
     "Unscorable",
+    "World",
     "split_of",
+    "tabulate",
 ]
 
 
