@@ -29,14 +29,16 @@ def draw(
     sampling: Sampling,
     prefix: Sequence[Sequence[int]] | None,
     group: Sequence[int] | None,
+    draws: Sequence[int] | None = None,
 ) -> Rollouts:
     """Sample n completions per prompt; see `TorchEngine.generate`."""
     given = [()] * len(prompts) if prefix is None else [tuple(map(int, row)) for row in prefix]
     labels = np.arange(len(prompts)) if group is None else np.asarray(group, dtype=np.int64)
-    if n < 1 or len(given) != len(prompts) or len(labels) != len(prompts):
+    counted = len(prompts) if draws is None else len(draws)
+    if n < 1 or {len(given), len(labels), counted} - {len(prompts)}:
         raise EngineError(
-            f"generate needs n >= 1 and one prefix and one group per prompt; got n={n}, "
-            f"{len(prompts)} prompts, {len(given)} prefixes, {len(labels)} groups"
+            f"generate needs n >= 1 and one prefix, group and draw number per prompt; got n={n}, "
+            f"{len(prompts)} prompts, {len(given)} prefixes, {len(labels)} groups, {counted} draws"
         )
     ids = [engine.prompt_ids(prompt) for prompt in prompts]
     contexts = [a + b for a, b in zip(ids, given, strict=True)]
@@ -48,7 +50,7 @@ def draw(
         drawn = decode_in_batches(
             engine.decoder,
             [contexts[row] for row in rows],
-            _uniform_table(sampling.seed, ids, given, n, int(limits.max(initial=0))),
+            _uniform_table(sampling.seed, ids, given, n, int(limits.max(initial=0)), draws),
             limits,
             engine.cache_tokens,
             sampling,
@@ -81,14 +83,23 @@ def check_room(
 
 
 def _uniform_table(
-    seed: int, ids: Sequence[tuple[int, ...]], given: Sequence[tuple[int, ...]], n: int, steps: int
+    seed: int,
+    ids: Sequence[tuple[int, ...]],
+    given: Sequence[tuple[int, ...]],
+    n: int,
+    steps: int,
+    numbers: Sequence[int] | None,
 ) -> np.ndarray:
-    """float64 (prompts * n, steps). A context met before in this call continues its draw numbers."""
+    """float64 (prompts * n, steps). A context met before in this call continues its draw numbers.
+
+    Args:
+        numbers: of the first draw of every prompt, in place of that count.
+    """
     keys = np.array([context_key(seed, *pair) for pair in zip(ids, given, strict=True)], dtype=np.uint64)
     met: dict[int, int] = {}
     first = np.zeros(len(keys), dtype=np.int64)
     for at, key in enumerate(keys.tolist()):
-        first[at] = met.get(key, 0)
+        first[at] = met.get(key, 0) if numbers is None else numbers[at]
         met[key] = int(first[at]) + n
     draws = (first[:, None] + np.arange(n)).reshape(-1, 1)
     start = np.repeat([len(row) for row in given], n).astype(np.int64)

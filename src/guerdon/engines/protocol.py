@@ -123,6 +123,7 @@ class Engine(Protocol):
         sampling: Sampling = ...,
         prefix: Sequence[Sequence[int]] | None = None,
         group: Sequence[int] | None = None,
+        draws: Sequence[int] | None = None,
     ) -> Rollouts: ...
 
     def logprobs(self, rollouts: Rollouts, temperature: float = 1.0) -> Ragged: ...

@@ -81,6 +81,7 @@ class TorchEngine(Policy):
         sampling: Sampling = _DEFAULT_SAMPLING,
         prefix: Sequence[Sequence[int]] | None = None,
         group: Sequence[int] | None = None,
+        draws: Sequence[int] | None = None,
     ) -> Rollouts:
         """Draw n completions per prompt.
 
@@ -96,6 +97,7 @@ class TorchEngine(Policy):
             prefix: ids that already begin each prompt's completion (branching); they come back as tokens
                 with `acted` False and log-prob 0.
             group: label of each prompt; default: its index.
+            draws: number of each prompt's first draw, where the caller keeps count (turns, forks).
 
         Returns:
             rollouts ordered prompt by prompt, draw by draw. `tokens` end with eos where the policy chose
@@ -106,7 +108,7 @@ class TorchEngine(Policy):
         Raises:
             EngineError: a prompt leaves no room in the context (prompt and lengths are named).
         """
-        return draw(self, prompts, n, sampling, prefix, group)
+        return draw(self, prompts, n, sampling, prefix, group, draws)
 
     # -- scoring -----------------------------------------------------------------------------------
 
