@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import queue
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
-from typing import IO
+from typing import IO, Any
 
 from guerdon.sandbox import root
 from guerdon.sandbox.errors import SandboxError
@@ -108,8 +110,10 @@ def start(settings: Settings, limits: Limits) -> tuple[subprocess.Popen[bytes], 
     errors = tempfile.TemporaryFile()  # noqa: SIM115  (the worker closes it once the sandbox is up)
     try:
         with ours:
-            process = _spawner().submit(_spawn, command, ours.fileno(), errors).result()
-        wire.send(host, _hello(settings, limits, user))
+            process = _spawner().spawn(command, ours.fileno(), errors)
+        own = os.pidfd_open(os.getpid())  # by which the sandbox notices our death
+        wire.send(host, _hello(settings, limits, user), [own])
+        os.close(own)
     except OSError as error:
         host.close()
         errors.close()
@@ -130,15 +134,38 @@ def _spawn(command: list[str], control: int, errors: IO[bytes]) -> subprocess.Po
     )
 
 
-_spawners: dict[int, ThreadPoolExecutor] = {}
+class _Spawner:
+    """One thread that lives as long as this process: bubblewrap dies with the *thread* that started it.
+
+    Not a thread pool's: when the interpreter exits that ends before the sandboxes are closed, which would
+    then die without being waited for.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[tuple[Future[Any], tuple[Any, ...]]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="guerdon-sandbox", daemon=True).start()
+
+    def spawn(self, *job: Any) -> subprocess.Popen[bytes]:
+        """`_spawn` in that thread."""
+        future: Future[subprocess.Popen[bytes]] = Future()
+        self._jobs.put((future, job))
+        return future.result()
+
+    def _work(self) -> None:
+        while True:
+            future, job = self._jobs.get()
+            try:
+                future.set_result(_spawn(*job))
+            except BaseException as error:
+                future.set_exception(error)
 
 
-def _spawner() -> ThreadPoolExecutor:
-    """One thread that lives as long as this process: bubblewrap dies with the *thread* that started it."""
-    if os.getpid() not in _spawners:
-        _spawners.clear()
-        _spawners[os.getpid()] = ThreadPoolExecutor(1, "guerdon-sandbox")
-    return _spawners[os.getpid()]
+_spawners: dict[int, _Spawner] = {}
+
+
+def _spawner() -> _Spawner:
+    """This process's own: a fork has its parent's, but not the thread."""
+    return _spawners.get(os.getpid()) or _spawners.setdefault(os.getpid(), _Spawner())
 
 
 def _hello(settings: Settings, limits: Limits, user: int | None) -> dict[str, object]:

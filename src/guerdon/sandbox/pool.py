@@ -17,7 +17,7 @@ from guerdon.errors import RecipeError
 from guerdon.sandbox.errors import SandboxError
 from guerdon.sandbox.launch import PRELOAD, Settings
 from guerdon.sandbox.limits import Limits
-from guerdon.sandbox.reporting import Outcome
+from guerdon.sandbox.reporting import Outcome, joined, shortened
 from guerdon.sandbox.verdicts import Execution, Report, TestVerdict, ending
 from guerdon.sandbox.worker import Worker, WorkerLost
 
@@ -25,6 +25,8 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 _RETRIES = 1
 """How often an item whose sandbox is lost is given to another one."""
+_UNDER_WAY, _AHEAD = 4, 256
+"""Items per worker that `map` has under way, and results that it holds for a slow one before them."""
 
 
 class Sandbox:
@@ -188,11 +190,11 @@ class Sandbox:
             outcome = self._judge(part, labels[first:], own, seen)
             report = outcome.build()
             if outcome.interrupted is None or stop:
-                return _joined([*done, report])
+                return joined([*done, report])
             cut = 1 + max(i for i, test in enumerate(report.tests) if test.status != "not run")
             if split or cut >= len(report.tests) or time.monotonic() >= deadline:
-                return _joined([*done, report])
-            done.append(_shortened(report, cut))
+                return joined([*done, report])
+            done.append(shortened(report, cut))
             first, own = first + cut, own.with_(wall=max(0.01, deadline - time.monotonic()))
 
     def _judge(
@@ -204,8 +206,12 @@ class Sandbox:
                 seen(TestVerdict(labels[entry["test"]], entry["status"], *texts, entry["seconds"]))
 
         sent, watch = vars(limits), show if seen else None
-        entries, report = self._with_worker(limits, lambda worker: worker.tests(body, sent, watch))
-        return Outcome(labels, entries, {**report, "stop": body["stop"]}, sent)
+        for _ in range(_RETRIES + 1):  # a judge that goes down may have been brought down from outside
+            entries, report = self._with_worker(limits, lambda worker: worker.tests(body, sent, watch))
+            outcome = Outcome(labels, entries, {**report, "stop": body["stop"]}, sent)
+            if not outcome.collapsed:
+                break
+        return outcome
 
     def python(
         self,
@@ -251,17 +257,22 @@ class Sandbox:
     def map(self, function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
         """`function` of every item, in order, on as many threads as there are workers.
 
-        Items are drawn as results are taken: at most four per worker are under way.
+        Items are drawn as they are finished: at most four per worker are under way, and the results that wait
+        for a slow one before them are bounded too.
         """
         self._own()
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(self.workers, "guerdon-sandbox-client")
         waiting: deque[Future[_Out]] = deque()
+        free = threading.Semaphore(_UNDER_WAY * self.workers)
         try:
             for item in items:
-                waiting.append(self._threads.submit(function, item))
-                if len(waiting) >= 4 * self.workers:
+                free.acquire()
+                future = self._threads.submit(function, item)
+                future.add_done_callback(lambda _: free.release())
+                waiting.append(future)
+                while waiting and (waiting[0].done() or len(waiting) >= _AHEAD * self.workers):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -287,23 +298,6 @@ def _script(
         "files": dict(files or {}),
         "environment": dict(environment or {}),
     }
-
-
-def _shortened(report: Report, tests: int) -> Report:
-    return Report(report.tests[:tests], report.loaded, report.invalid, report.wall, report.cpu, report.memory)
-
-
-def _joined(reports: Sequence[Report]) -> Report:
-    if len(reports) == 1:
-        return reports[0]
-    return Report(
-        tuple(test for report in reports for test in report.tests),
-        loaded=all(report.loaded for report in reports),
-        invalid=next((report.invalid for report in reports if report.invalid), ""),
-        wall=sum(report.wall for report in reports),
-        cpu=sum(report.cpu for report in reports),
-        memory=max(report.memory for report in reports),
-    )
 
 
 @functools.cache

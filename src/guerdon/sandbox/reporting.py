@@ -32,7 +32,8 @@ class Outcome:
         self.verdicts = {(e["test"], e.get("assert")): e for e in entries if "status" in e}
         unusable = next((e for e in self.verdicts.values() if e["status"] == "invalid"), None)
         self.invalid = self.invalid or (unusable["text"] if unusable else "")
-        if report["reason"] == "judge" and not self.finished:
+        self.collapsed = report["reason"] == "judge" and not self.finished
+        if self.collapsed:
             self.invalid = self.invalid or "the tests brought their own process down"
 
     @property
@@ -106,3 +107,22 @@ class Outcome:
         return TestVerdict(
             name, entry["status"], entry.get("text", ""), entry.get("stdout", ""), entry["seconds"]
         )
+
+
+def shortened(report: Report, tests: int) -> Report:
+    """The report on the first `tests` tests."""
+    return Report(report.tests[:tests], report.loaded, report.invalid, report.wall, report.cpu, report.memory)
+
+
+def joined(reports: Sequence[Report]) -> Report:
+    """One report on tests that took several processes, one after the other."""
+    if len(reports) == 1:
+        return reports[0]
+    return Report(
+        tuple(test for report in reports for test in report.tests),
+        loaded=all(report.loaded for report in reports),
+        invalid=next((report.invalid for report in reports if report.invalid), ""),
+        wall=sum(report.wall for report in reports),
+        cpu=sum(report.cpu for report in reports),
+        memory=max(report.memory for report in reports),
+    )

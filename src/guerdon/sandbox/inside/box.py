@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import sys
 import time
 from typing import Any
 
@@ -40,6 +39,7 @@ class Namespaces:
             linux.become(user, 1 << linux.CAP_SYS_ADMIN)
         else:
             linux.keep_capabilities(1 << linux.CAP_SYS_ADMIN)
+        linux.die_with_parent()  # bubblewrap asked for it too, but a change of user takes it back
         flags = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
         linux.mount(
             "tmpfs", "/proc", flags, "size=4k,mode=0555"
@@ -122,8 +122,6 @@ class ProcessTree:
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
         self.base = _pages("self", self._proc)
         linux.adopt_orphans()
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        linux.die_with_parent(signal.SIGTERM)
         linux.forbid_inspection()
 
     def refresh(self, scratch: int, files: int) -> None:
@@ -144,7 +142,6 @@ class ProcessTree:
 
     def enter(self, command: bool) -> None:
         """In the child: die with the warden."""
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         linux.die_with_parent()
         linux.forbid_new_privileges()
 

@@ -50,9 +50,9 @@ def prctl(option: int, value: int) -> None:
     _check(libc.prctl(ctypes.c_int(option), ctypes.c_ulong(value), zero, zero, zero), f"prctl {option}")
 
 
-def die_with_parent(signal: int = 9) -> None:
-    """Get `signal` when the thread that started this process ends."""
-    prctl(_PR_SET_PDEATHSIG, signal)
+def die_with_parent() -> None:
+    """Be killed when the thread that started this process ends."""
+    prctl(_PR_SET_PDEATHSIG, 9)
 
 
 def adopt_orphans() -> None:

@@ -43,7 +43,11 @@ class Warden:
     """One sandbox: at most one item at a time."""
 
     def __init__(
-        self, control: socket.socket, settings: dict[str, Any], place: box.Namespaces | box.ProcessTree
+        self,
+        control: socket.socket,
+        host: int,
+        settings: dict[str, Any],
+        place: box.Namespaces | box.ProcessTree,
     ) -> None:
         self.control, self.settings, self.place = control, settings, place
         self.page = mmap.mmap(-1, mmap.PAGESIZE)
@@ -51,8 +55,11 @@ class Warden:
         self.own = 3 if alone else 0
         self.judge = self.judged = self.done = -1
         self.quiet, self.errors = os.open("/dev/null", os.O_RDWR), os.dup(2)
-        self.poll = select.poll()
+        self.idle, self.poll = select.poll(), select.poll()
+        self.idle.register(control.fileno(), select.POLLIN)
         self.poll.register(control.fileno(), 0)  # told of a hang-up only
+        for poll in (self.idle, self.poll):  # a fork of the host's may keep the socket open after its death
+            poll.register(host, select.POLLIN)
         self.player = Player(wire.Channel(3, 4, 1 << 31))
 
     def hire_judge(self) -> int:
@@ -87,7 +94,7 @@ class Warden:
 
     def serve(self) -> None:
         """Items until the host hangs up."""
-        while (message := wire.receive(self.control, parse=_order)) is not None:
+        while (message := self._next()) is not None:
             order, fds = message
             self.place.refresh(order["limits"]["scratch"], order["limits"]["scratch_files"])
             self._lay(order["kind"], fds)
@@ -103,6 +110,12 @@ class Warden:
             report = {"reason": reason, "status": status, "wall": time.monotonic() - started}
             report |= {"cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss * 1024}
             self._answer(report, replace)
+
+    def _next(self) -> tuple[dict[str, Any], list[int]] | None:
+        """The next item; None once the host is gone."""
+        if all(fd == self.control.fileno() for fd, _ in self.idle.poll()):
+            return wire.receive(self.control, parse=_order)
+        return None
 
     def _lay(self, kind: str | None, fds: Sequence[int]) -> None:
         """Put a child's file descriptors in place before it is forked, or (None) take them away at its end.
@@ -223,7 +236,7 @@ def main(fd: int) -> None:
     message = wire.receive(control)
     if message is None:
         return
-    settings = message[0]
+    settings, (host,) = message
     sys.path += settings["path"]
     for name in settings["preload"]:
         importlib.import_module(name)
@@ -233,15 +246,15 @@ def main(fd: int) -> None:
         if settings["isolated"]:
             linux.install_filter(seccomp.program())
         sys.set_int_max_str_digits(0)
-        warden = Warden(control, settings, place)
+        warden = Warden(control, host, settings, place)
         warm()
         linux.rehearse()
         box.limit(settings["limits"], place.base[0], warden.own)
         gc.collect()
         gc.freeze()
-        host = warden.hire_judge()
-        wire.send(control, {"ready": True}, [host])
-        os.close(host)
+        judged = warden.hire_judge()
+        wire.send(control, {"ready": True}, [judged])
+        os.close(judged)
         warden.serve()
     finally:
         place.close()
