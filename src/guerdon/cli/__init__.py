@@ -146,6 +146,46 @@ def score(
 
 
 @app.command()
+def bench(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="judgebench, multi-rm, processbench, prmbench, rewardbench2, rewardmath or rmbench.",
+        ),
+    ],
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help="The benchmark's own file.")] = None,
+    scores: Annotated[Path | None, typer.Option(metavar="FILE", help="Saved scores.")] = None,
+    verdicts: Annotated[Path | None, typer.Option(metavar="FILE", help="Saved verdicts of a judge.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Saved predictions {id, prediction}.")
+    ] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option("--reward", "-r", metavar="NAME", help="Ask this reward: a name, or file.py:function."),
+    ] = None,
+    settings: Settings = None,
+    errors: Annotated[int, typer.Option(min=0, help="How many wrong examples to list.")] = 5,
+    plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw the metrics with intervals.")] = None,
+    json: Json = False,
+) -> None:
+    """Benchmark a reward, judge or verifier: on saved outputs, or asked afresh."""
+    forward.call(
+        "guerdon.cli.bench:bench_command",
+        name=name,
+        data=data,
+        scores=scores,
+        verdicts=verdicts,
+        predictions=predictions,
+        reward=reward,
+        settings=settings or [],
+        errors=errors,
+        plot=plot,
+        json=json,
+    )
+
+
+@app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
     overrides: Settings = None,
