@@ -34,6 +34,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "verify.checklist": "guerdon.verify.checklists:checklist",
         "verify.choice": "guerdon.verify.choices:choice",
         "verify.chrf": "guerdon.verify.text_overlap:chrf",
+        "verify.code": "guerdon.verify.programs:code",
         "verify.edit": "guerdon.verify.text_overlap:edit",
         "verify.graph": "guerdon.verify.graphs:graph",
         "verify.json_schema": "guerdon.verify.schemas:json_schema",

@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 from guerdon.errors import GuerdonError, RecipeError
-from guerdon.sandbox import Limits, Sandbox, SandboxError, launch
+from guerdon.sandbox import Limits, Sandbox, SandboxError, launch, root
 from guerdon.sandbox.inside import seccomp
 
 
@@ -81,7 +81,7 @@ def test_parameters_that_make_no_sense() -> None:
     with warnings.catch_warnings(), pytest.raises(RecipeError, match="2 names for 1 tests"):
         Sandbox(workers=1).test("", ["x"], names=["a", "b"])
     with pytest.raises(SandboxError, match="no_such_package"):
-        Sandbox(workers=1, packages=["no_such_package"]).python("")
+        root.package_files(["no_such_package"])
 
 
 def test_a_preload_that_fails_is_told() -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from guerdon import registry, verify
 from guerdon.data.rollouts import Rollouts
 from guerdon.errors import DataError, RecipeError
-from guerdon.sandbox import Sandbox, why_not
+from guerdon.sandbox import Limits, Sandbox, why_not
 from guerdon.sandbox.worker import WorkerLost
 from guerdon.verify.program_tests import (
     CallTests,
@@ -25,7 +26,7 @@ from guerdon.verify.program_tests import (
     read_reference,
     same_output,
 )
-from guerdon.verify.programs import CodeReward, code, unit_tests
+from guerdon.verify.programs import CodeReward, code
 
 isolated = pytest.mark.skipif(bool(why_not()), reason=why_not() or "isolated")
 DATA = os.environ.get("GUERDON_DATA")
@@ -146,7 +147,6 @@ def test_all_or_a_fraction() -> None:
     ]
     assert scored(code(), programs, ASSERTS) == [0.0, 1.0, 0.0, 0.0, 0.0]
     assert scored(code(combine="fraction"), programs, ASSERTS) == pytest.approx([2 / 3, 1.0, 0.0, 0.0, 0.0])
-    assert unit_tests is code
 
 
 @isolated
@@ -185,6 +185,32 @@ def test_verdicts_tell_every_test() -> None:
     assert verdict.detail["text"] == "AssertionError:  | line 1: assert f(3) == 5"
     (first,) = code().verdicts(Rollouts(completion=["def f(x): return x"], reference=[ASSERTS]))
     assert [test.status for test in first.detail["tests"]] == ["failed", "not run", "not run"]
+
+
+@isolated
+def test_how_programs_ended_is_counted() -> None:
+    programs = ["def f(x): return x + 1", "def f(x): while", "def f(x):\n    while True: pass", "1 / 0"]
+    tests = ["assert f(1) == 2"]
+    rollouts = Rollouts(
+        completion=[*programs, "x", "import os; os._exit(0)"], reference=[*[tests] * 4, None, tests]
+    )
+    reward = verify.code(timeout=1)
+    assert reward.outcomes(reward.verdicts(rollouts)) == {
+        "error": 2,
+        "passed": 1,
+        "timeout": 1,
+        "missing": 1,
+        "killed": 1,
+    }
+    assert reward(rollouts).cause_counts() == {reward(rollouts).causes[4]: 1}
+
+
+@isolated
+def test_a_recipe_names_it_with_its_limits() -> None:
+    spec = {"use": "verify.code", "stop": False, "timeout": 5, "limits": {"memory": 64 << 20, "processes": 4}}
+    reward = registry.build("reward", spec)
+    assert reward.sandbox.limits == Limits(wall=5, cpu=5, memory=64 << 20, processes=4)
+    assert scored(reward, ["def f(x): return len(bytearray(x << 20))"], ["assert f(100)"]) == [0.0]
 
 
 @isolated

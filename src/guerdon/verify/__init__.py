@@ -15,6 +15,7 @@ _NAMES = {
     "points": "guerdon.verify.box_overlap:points",
     "checklist": "guerdon.verify.checklists:checklist",
     "choice": "guerdon.verify.choices:choice",
+    "code": "guerdon.verify.programs:code",
     "graph": "guerdon.verify.graphs:graph",
     "json_schema": "guerdon.verify.schemas:json_schema",
     "length": "guerdon.verify.lengths:length",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from guerdon.verify.maths.locate import locate as extract_answer
     from guerdon.verify.maths.peer import math_verify
     from guerdon.verify.maths.reward import math, math_equal
+    from guerdon.verify.programs import code
     from guerdon.verify.rankings import ranking
     from guerdon.verify.schemas import json_schema
     from guerdon.verify.second_opinions import second_opinion
@@ -58,6 +60,7 @@ __all__ = [
     "checklist",
     "choice",
     "chrf",
+    "code",
     "edit",
     "extract",
     "extract_answer",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,19 @@ class CodeReward(SampleReward):
             own = [v if np.isnan(v.value) else Verdict(float(v.detail[part])) for v in verdicts]
             out[part] = self.signal(own, f"{self.name}.{part}")
         return out
+
+    @staticmethod
+    def outcomes(verdicts: Iterable[Verdict]) -> dict[str, int]:
+        """How many programs ended how, most frequent first.
+
+        Args:
+            verdicts: of `verdicts`.
+
+        Returns:
+            "passed", the status of the first test that failed (see `guerdon.sandbox.verdicts`), "no code",
+            or "missing" where no verdict could be reached.
+        """
+        return dict(Counter(v.detail.get("status", "missing") for v in verdicts).most_common())
 
     def _row(self, row: Row, stop: bool) -> Verdict:
         try:
@@ -207,6 +221,3 @@ def _limits(timeout: float, given: Mapping[str, Any]) -> Limits:
 def _shared(workers: int | None, limits: Limits, packages: tuple[str, ...], unsafe: bool) -> Sandbox:
     """Rewards with the same settings share one pool of processes."""
     return Sandbox(workers, limits, packages, unsafe=unsafe)
-
-
-unit_tests = code

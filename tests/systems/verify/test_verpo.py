@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guerdon import verify
 from guerdon.credit import Credit, Level, Mean, by
 from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
+from guerdon.sandbox import why_not
 from guerdon.scoring import SampleReward, Verdict, missing
 from guerdon.systems.verify.verpo import verpo
 from guerdon.verify.unit_test_weights import crowding, density_weights, pass_rates
@@ -122,3 +124,19 @@ def test_tests_may_be_run_by_a_reward():
     assert total.causes[3] == "its worker was lost" and not np.isnan(total.values[4])
     nothing = verpo(tests=Ran())(Rollouts(completion=["", ""], group=[0, 0]))
     assert np.isnan(nothing.values).all() and nothing.causes
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "isolated")
+def test_programs_run_in_the_sandbox():
+    asserts = ["assert f(0) == 1", "assert f(1) == 2", "assert f(2) == 4", "assert f(3) == 8"]
+    programs = [
+        "def f(x): return {0: 1, 1: 2, 2: 4}.get(x)",
+        "def f(x): return 1 + x",
+        "```python\ndef f(x): return 2**x\n```",
+        "def f(x): while",
+        "import os\nos._exit(0)",
+    ]
+    ran = verpo(gamma=1.0, tests=verify.code(stop=False))(
+        Rollouts(completion=programs, group=[0] * 5, reference=[asserts] * 5)
+    )
+    np.testing.assert_allclose(ran.values, verpo(gamma=1.0)(single([*P, [0] * 4, [0] * 4])).values)
