@@ -82,7 +82,7 @@ class HFEngine(TorchEngine):
         self._trained = frozenset(name for name, p in self.model.named_parameters() if p.requires_grad)
         self._body, self._head = body_and_head(self.model)
         self.context = context or int(getattr(config, "max_position_embeddings", 0) or 2048)
-        self.vocab_size = int(config.vocab_size)
+        self.vocab_size, self.width = int(config.vocab_size), int(config.hidden_size)
         if self.tokenizer.vocab_size > self.vocab_size:
             raise EngineError(f"{self.tokenizer.vocab_size} tokenizer ids, but {self.vocab_size} embeddings")
         self.shared_prefix = all_attention(config) if shared_prefix is None else shared_prefix
@@ -181,14 +181,19 @@ class HFEngine(TorchEngine):
         other = load_model(folder, torch.device("cpu"), "float32", adapters_only=False)
         self.load_state_dict(dict(other.named_parameters()))
 
-    def clone(self) -> HFEngine:
-        """A frozen copy; weights that training never changes (under LoRA) are shared, not copied."""
+    def clone(self, frozen: bool = True) -> HFEngine:
+        """A copy that stays as this one is now, a reference policy or, not frozen, one to train apart.
+
+        Weights that training never changes (under LoRA) are shared, not copied.
+        """
         other = copy.copy(self)
         fixed = {id(p): p for name, p in self.model.named_parameters() if name not in self._trained}
         other.model = copy.deepcopy(self.model, fixed)
-        other.model.requires_grad_(False)
+        for name, parameter in other.model.named_parameters():
+            if name in self._trained:
+                parameter.requires_grad_(not frozen)
         other._body, other._head = body_and_head(other.model)
-        other.frozen, other._optimizer = True, None
+        other.frozen, other._optimizer = frozen, None
         return other
 
 

@@ -81,6 +81,7 @@ class LabEngine(TorchEngine):
         )
         self.stop_ids = (self.tokenizer.eos,)
         self.context, self.vocab_size = self.config.context, self.config.vocab_size
+        self.width = self.config.dim
         self.model = LabModel(self.config, seed).to(chosen)
         if init is not None:
             self.load_model(Path(init))
@@ -145,11 +146,11 @@ class LabEngine(TorchEngine):
         state.pop("lm_head.weight", None)
         self.load_state_dict(state)
 
-    def clone(self) -> LabEngine:
-        """A frozen copy: a reference policy that stays as this one is now."""
+    def clone(self, frozen: bool = True) -> LabEngine:
+        """A copy that stays as this one is now: a reference policy or, not frozen, one to train apart."""
         other = copy.copy(self)
-        other.model = copy.deepcopy(self.model).requires_grad_(False)
-        other.frozen, other._optimizer = True, None
+        other.model = copy.deepcopy(self.model).requires_grad_(not frozen)
+        other.frozen, other._optimizer = frozen, None
         return other
 
 

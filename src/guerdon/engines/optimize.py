@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from guerdon.data.ragged import Ragged
-from guerdon.engines.protocol import LossFn, TokenStats
 from guerdon.errors import TrainingError
 
 SHOWN_ROWS = 8
@@ -41,8 +40,8 @@ def adamw(
 def optimizer_step(
     optimizer: torch.optim.Optimizer,
     batches: Sequence[np.ndarray],
-    forward: Callable[[np.ndarray], TokenStats],
-    loss_fn: LossFn,
+    forward: Callable[[np.ndarray], Any],
+    loss_fn: Callable[..., Any],
     tokens: Ragged,
     max_grad_norm: float | None,
     names: Sequence[str] | None = None,
@@ -51,9 +50,9 @@ def optimizer_step(
 
     Args:
         batches: rows of each micro-batch.
-        forward: rows -> their token stats, with gradients.
+        forward: rows -> their token stats (or prefix states), with gradients.
         loss_fn: (stats, rows) -> (this micro-batch's share of the loss, metrics).
-        tokens: of all rollouts, to tell which row a token belongs to.
+        tokens: of all rollouts, to tell which row a token (or prefix) belongs to.
         max_grad_norm: gradients are scaled down to this norm; None or 0 leaves them.
         names: of the rollouts, for messages.
 
@@ -90,24 +89,28 @@ _ADVICE = "the weights are those before this step: lower the learning rate or lo
 
 
 def _backward(
-    forward: Callable[[np.ndarray], TokenStats],
-    loss_fn: LossFn,
+    forward: Callable[[np.ndarray], Any],
+    loss_fn: Callable[..., Any],
     rows: np.ndarray,
     tokens: Ragged,
     names: Sequence[str] | None,
 ) -> tuple[torch.Tensor, Mapping[str, Any]]:
     stats = forward(rows)
     seen: list[torch.Tensor] = []
-    for column in (stats.logprobs, stats.entropy):
-        if column is not None and column.requires_grad:
+    columns = [column for column in vars(stats).values() if column is not None]
+    for column in columns:
+        if column.requires_grad:
             column.register_hook(lambda grad: None if grad is None else seen.append(grad))
     loss, metrics = loss_fn(stats, rows)
     if loss.requires_grad:
         loss.backward()
     loss = loss.detach()
     if not torch.stack([torch.isfinite(x).all() for x in (loss, *seen)]).all():
-        per_token = torch.stack([x.float() for x in (stats.logprobs.detach(), *seen)])
-        bad = ~torch.isfinite(per_token).all(dim=0)
+        finite = [
+            torch.isfinite(x.detach()).flatten(1).all(1) if x.dim() > 1 else torch.isfinite(x.detach())
+            for x in (columns[0], *seen)
+        ]
+        bad = ~torch.stack(finite).all(dim=0)
         hit = np.unique(np.repeat(rows, tokens.lengths[rows])[bad.cpu().numpy()])
         culprits = hit if len(hit) else rows
         raise TrainingError(
@@ -119,8 +122,8 @@ def _backward(
 def _diverging(
     parameters: Sequence[torch.nn.Parameter],
     batches: Sequence[np.ndarray],
-    forward: Callable[[np.ndarray], TokenStats],
-    loss_fn: LossFn,
+    forward: Callable[[np.ndarray], Any],
+    loss_fn: Callable[..., Any],
 ) -> np.ndarray:
     """Rows of the micro-batches whose own gradient is not finite; all rows where only the sum overflows."""
     found = []

@@ -79,8 +79,8 @@ class Policy(ABC):
         """Take over weights given under their transformers names."""
 
     @abstractmethod
-    def clone(self) -> Policy:
-        """A frozen copy: a reference policy that stays as this one is now."""
+    def clone(self, frozen: bool = True) -> Policy:
+        """A copy that stays as this one is now: a reference policy or, not frozen, one to train apart."""
 
     @abstractmethod
     def save_model(self, folder: Path) -> None:

@@ -82,8 +82,22 @@ class TokenStats:
     entropy: torch.Tensor | None = None
 
 
+@dataclass
+class PrefixStates:
+    """What a head sees of the policy: its state after reading the prompt and 0, 1, ..., L tokens.
+
+    Attributes:
+        states: normalised hidden states, float32 (prefixes, D), L + 1 for a rollout of L tokens, row by row.
+    """
+
+    states: torch.Tensor
+
+
 LossFn = Callable[[TokenStats, np.ndarray], "tuple[torch.Tensor, Mapping[str, float | torch.Tensor]]"]
 """(stats of some rollouts, their indices int64) -> (scalar loss, metrics)."""
+
+StatesLossFn = Callable[[PrefixStates, np.ndarray], "tuple[torch.Tensor, Mapping[str, float | torch.Tensor]]"]
+"""The same over hidden states."""
 
 
 @runtime_checkable
@@ -155,4 +169,4 @@ class Engine(Protocol):
 
     def load(self, path: str | Path) -> None: ...
 
-    def clone(self) -> Engine: ...
+    def clone(self, frozen: bool = True) -> Engine: ...

@@ -22,7 +22,8 @@ from guerdon.engines.head import token_stats
 from guerdon.engines.optimize import adamw, optimizer_step
 from guerdon.engines.packing import unique_contexts
 from guerdon.engines.policy import Contexts, Policy
-from guerdon.engines.protocol import LossFn, Prompt, Sampling, TokenStats
+from guerdon.engines.protocol import LossFn, Prompt, Sampling, StatesLossFn, TokenStats
+from guerdon.engines.reading import Head, project, states_step
 from guerdon.engines.weights import (
     OPTIMIZER_FILE,
     optimizer_tensors,
@@ -42,6 +43,7 @@ class TorchEngine(Policy):
         tokenizer: text to ids and back.
         device: where the weights are.
         context: longest sequence, prompt and completion together, in tokens.
+        width: numbers in a hidden state.
         lr: learning rate of the next step; set it freely between steps.
         frozen: a reference policy: it samples and scores, and refuses to train.
         micro_tokens: padded tokens of a micro-batch where `micro_rollouts` is not given.
@@ -51,6 +53,7 @@ class TorchEngine(Policy):
 
     tokenizer: Any
     context: int
+    width: int
     vocab_size: int
     stop_ids: Sequence[int]
 
@@ -142,6 +145,10 @@ class TorchEngine(Policy):
         """
         return self._read(*self._sequences(rollouts), layer)
 
+    def prefix_states(self, rollouts: Rollouts, head: Head | None = None) -> np.ndarray:
+        """State after the prompt and 0, 1, ..., L tokens, or what a head makes of it; see `project`."""
+        return project(self, *self._sequences(rollouts), head)
+
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Mean of the last layer's states over the tokens of each text, float32 (texts, D)."""
         lead = self.tokenizer.bos if self.tokenizer.bos is not None else self.tokenizer.eos
@@ -197,6 +204,27 @@ class TorchEngine(Policy):
 
         batches = self._batches(contexts, tokens, micro_rollouts)
         return optimizer_step(optimizer, batches, forward, loss_fn, tokens, max_grad_norm, rollouts.id)
+
+    def train_on_states(
+        self,
+        rollouts: Rollouts,
+        loss_fn: StatesLossFn,
+        optimizer: torch.optim.Optimizer,
+        trunk: bool = True,
+        micro_rollouts: int | None = None,
+        max_grad_norm: float | None = 1.0,
+    ) -> dict[str, float]:
+        """One step of `optimizer` on a loss over hidden states; as `train_step` in everything else.
+
+        Args:
+            loss_fn: (PrefixStates, rows int64) -> (loss, metrics) per micro-batch.
+            optimizer: over a head's parameters and, with `trunk`, this engine's.
+            trunk: whether gradients reach the engine; a frozen copy refuses.
+        """
+        if trunk and self.frozen:
+            raise EngineError("this engine is a frozen copy; train a head on it with trunk=False")
+        sequences = self._sequences(rollouts)
+        return states_step(self, *sequences, loss_fn, optimizer, trunk, micro_rollouts, max_grad_norm)
 
     # -- disk --------------------------------------------------------------------------------------
 
