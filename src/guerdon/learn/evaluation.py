@@ -75,12 +75,14 @@ def evaluate(
     max_new_tokens: int = 64,
     seed: int = 0,
     stop: tuple[str, ...] = (),
+    turns: int | None = None,
 ) -> Evaluation:
     """Sample k answers to each of `problems` problems of a split and check them.
 
     Args:
         temperature: default: greedy for k = 1, 1.0 otherwise.
         seed: of the draws; the problems of a split are always the same.
+        turns: most turns of an episode, where the task is a world.
 
     Raises:
         DataError: no problems were asked for.
@@ -89,7 +91,7 @@ def evaluate(
         raise DataError(f"evaluation needs at least one problem and one draw, got {problems} and {k}")
     temperature = (0.0 if k == 1 else 1.0) if temperature is None else temperature
     limits = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, stop=stop)
-    rollouts = sample(engine, task, task.problems(split, problems), k, limits)
+    rollouts = sample(engine, task, task.problems(split, problems), k, limits, turns)
     outcome = task.outcome(rollouts)
     return summarise(rollouts, outcome, task.steps(rollouts) if task.has_steps else None, k)
 

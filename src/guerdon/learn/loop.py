@@ -25,7 +25,7 @@ from guerdon.learn.evaluation import Evaluation, evaluate
 from guerdon.learn.interrupts import StopRequest
 from guerdon.learn.policy_loss import reward_penalty
 from guerdon.learn.recipe import Recipe
-from guerdon.learn.sampling import sample
+from guerdon.learn.sampling import check_sampler, longest, sample
 from guerdon.learn.schedule import learning_rate
 from guerdon.learn.update import update
 from guerdon.registry import build
@@ -65,6 +65,7 @@ class Training:
                 "weight_decay": recipe.optim.weight_decay,
             }
             engine = build("engine", recipe.engine, "engine", device=recipe.device, seed=recipe.seed, **optim)
+        check_sampler(task, recipe.sampler.turns, recipe.sampler.branch)
         objective = build("objective", recipe.objective, "objective")
         return cls(
             recipe=recipe,
@@ -99,7 +100,9 @@ class Training:
             stop=tuple(sampler.stop),
             seed=recipe.seed * 1_000_003 + step,
         )
-        rollouts = sample(self.engine, self.task, problems, sampler.group, limits)
+        rollouts = sample(
+            self.engine, self.task, problems, sampler.group, limits, sampler.turns, sampler.branch
+        )
         clock.lap("sample")
 
         if self.reference is not None:
@@ -135,7 +138,7 @@ class Training:
             minibatches=recipe.minibatches,
             micro_rollouts=recipe.micro_rollouts,
             max_grad_norm=recipe.optim.max_grad_norm,
-            max_length=sampler.max_new_tokens,
+            max_length=longest(self.task, sampler.max_new_tokens, sampler.turns),
             drop=learnt.truncated if recipe.truncated == "mask" else None,
             temperature=limits.scoring_temperature,
         )
@@ -155,6 +158,7 @@ class Training:
             max_new_tokens=self.recipe.sampler.max_new_tokens,
             stop=tuple(self.recipe.sampler.stop),
             seed=self.recipe.seed,
+            turns=self.recipe.sampler.turns,
         )
         self.evaluations[step] = result
         return result.metrics()

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal
 
 from guerdon import registry
 from guerdon.errors import RecipeError
+from guerdon.learn.branching import Branch
 from guerdon.learn.recipe_fields import Section, replace_at, setting
 from guerdon.learn.recipe_names import Spec, check_name, check_parameters, read_named, read_spec, read_specs
 from guerdon.store import yaml_text
@@ -36,6 +37,8 @@ class Sampler(Section):
         temperature: of the sampling distribution; 0 is greedy.
         top_p, top_k: nucleus and top-k cuts; 1 and 0 are off.
         stop: texts that end a completion.
+        turns: most turns of an episode, where the task is a world; None takes the world's own limit.
+        branch: grow trees with `group` leaves per prompt; None samples every rollout from its start.
     """
 
     where: ClassVar[str] = "sampler"
@@ -46,6 +49,13 @@ class Sampler(Section):
     top_p: float = setting(1.0, above=0, high=1)
     top_k: int = setting(0, low=0)
     stop: tuple[str, ...] = ()
+    turns: int | None = setting(None, low=1)
+    branch: Branch | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.branch is not None:
+            self.branch.trunks(self.group)
 
 
 @dataclass(frozen=True, kw_only=True)

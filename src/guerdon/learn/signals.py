@@ -105,6 +105,7 @@ def apply_truncation(rollouts: Rollouts, policy: str) -> Rollouts:
 
 def report(rollouts: Rollouts) -> dict[str, float]:
     """Means of what was sampled and scored, for a run's log."""
+    from guerdon.learn.branching import sampled_tokens
     from guerdon.learn.sampling import behaviour_entropy
 
     out = {
@@ -113,6 +114,11 @@ def report(rollouts: Rollouts) -> dict[str, float]:
         "rollout/truncated": float(rollouts.truncated.mean()),
         "rollout/entropy": behaviour_entropy(rollouts),
     }
+    if not rollouts.all_acted:
+        out["rollout/acted"] = float(rollouts.acted.values.sum())  # type: ignore[union-attr]
+        out["rollout/turns"] = float(np.diff(rollouts.offsets("turn")).mean())
+    if rollouts.node is not None:
+        out["rollout/sampled"] = float(sampled_tokens(rollouts))
     for name, signal in rollouts.signals.items():
         present = signal.values[~np.isnan(signal.values)]
         out[f"reward/{name}"] = float(present.mean()) if len(present) else float("nan")

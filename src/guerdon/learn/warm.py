@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ import torch
 
 from guerdon.data.rollouts import Rollouts
 from guerdon.errors import DataError
+from guerdon.learn.episodes import from_transcripts
+from guerdon.tasks.worlds import World
 
 
 def warm_start(
@@ -43,7 +45,7 @@ def warm_start(
         problems = task.problems("train", batch, seed=seed, start=step * batch)
         if any(problem.solution is None for problem in problems):
             raise DataError(f"the task {task.name!r} has no worked solutions to warm-start from")
-        rollouts = engine.rollouts_from_text([p.prompt for p in problems], [p.solution for p in problems])
+        rollouts = _worked(engine, task, problems)
         rate = lr * min(1.0, (step + 1) / max(warmup_steps, 1))
         losses.append(engine.train_step(rollouts, _nll(rollouts), lr=rate, entropy=False)["loss"])
         if progress is not None:
@@ -53,12 +55,24 @@ def warm_start(
     return losses
 
 
+def _worked(engine: Any, task: Any, problems: Sequence[Any]) -> Rollouts:
+    """The worked solutions; of a world's transcripts only the actions are to be learnt."""
+    solutions = [problem.solution for problem in problems]
+    if isinstance(task, World):
+        return from_transcripts(task, problems, solutions, engine.tokenizer)
+    return engine.rollouts_from_text([problem.prompt for problem in problems], solutions)
+
+
 def _nll(rollouts: Rollouts) -> Callable[[Any, np.ndarray], tuple[torch.Tensor, dict[str, Any]]]:
-    """-mean log-prob over all tokens of the batch, summed over micro-batches."""
-    assert rollouts.tokens is not None
-    total = rollouts.tokens.total
+    """-mean log-prob over all chosen tokens of the batch, summed over micro-batches."""
+    assert rollouts.tokens is not None and rollouts.acted is not None
+    tokens, acted = rollouts.tokens, rollouts.acted.values
+    total = max(int(acted.sum()), 1)
 
     def loss(stats: Any, rows: np.ndarray) -> tuple[torch.Tensor, dict[str, Any]]:
-        return -stats.logprobs.sum() / total, {}
+        if rollouts.all_acted:
+            return -stats.logprobs.sum() / total, {}
+        chosen = torch.from_numpy(acted[tokens.positions(rows)]).to(stats.logprobs.device)
+        return -stats.logprobs[chosen].sum() / total, {}
 
     return loss

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -151,17 +151,20 @@ class World(Task):
             text, state = text + reply.text + REPLY_END, reply.state
         return text
 
-    def replay(self, completion: str, meta: Mapping[str, Any]) -> Replay:
+    def replay(self, completion: str, meta: Mapping[str, Any], turns: int | None = None) -> Replay:
         """Act a transcript again, turn by turn.
+
+        Args:
+            turns: how many there are, where that is known: a last turn may hold no text.
 
         Raises:
             Unscorable: no problem in `meta`, or a reply in the text is not what this world answers.
         """
-        state, replies = self.start(meta), []
-        pieces = completion.split(REPLY_END)
+        replies: list[Reply] = []
+        state, pieces = self.start(meta), completion.split(REPLY_END)
         for at, piece in enumerate(pieces):
             last = at + 1 == len(pieces)
-            if last and not piece:
+            if last and not piece and len(replies) != (turns or 0) - 1:
                 break
             reply = self.act(state, read_action(piece))
             replies.append(reply)
@@ -200,13 +203,28 @@ class World(Task):
 
     def rewards(self, rollouts: Rollouts, ctx: Context | None = None) -> Signal:
         """Reward of every step, replayed: step level, named "env"."""
-        counts = np.diff(rollouts.offsets("step"))
+        return self._replayed(rollouts, "env", lambda reply: reply.reward)
+
+    def steps(self, rollouts: Rollouts, ctx: Context | None = None) -> Signal:
+        """1 where the action could be carried out, replayed: step level, named "steps"."""
+        return self._replayed(rollouts, "steps", lambda reply: float(reply.grounded))
+
+    def _replayed(self, rollouts: Rollouts, name: str, value: Callable[[Reply], float]) -> Signal:
+        """One value per step; NaN with a cause where a transcript is not of this world."""
         metas = rollouts.meta or [{}] * len(rollouts)
         values: list[float] = []
-        for row, count in enumerate(counts.tolist()):
-            found = [reply.reward for reply in self.replay(rollouts.text(row), metas[row]).replies]
-            values += found if len(found) == count else [float("nan")] * count
-        return Signal(np.array(values, dtype=np.float64), "step", "env")
+        causes: dict[int, str] = {}
+        for row, count in enumerate(np.diff(rollouts.offsets("step")).tolist()):
+            try:
+                replies = self.replay(rollouts.text(row), metas[row], turns=count).replies
+                cause = f"the step partition has {count} spans, the transcript {len(replies)} turns"
+            except Unscorable as error:
+                replies, cause = (), str(error)
+            if len(replies) != count:
+                causes.update(dict.fromkeys(range(len(values), len(values) + count), cause))
+            fits = len(replies) == count
+            values += [value(reply) for reply in replies] if fits else [float("nan")] * count
+        return Signal(np.array(values, dtype=np.float64), "step", name, causes)
 
 
 def read_action(turn: str) -> str:
