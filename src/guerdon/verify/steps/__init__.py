@@ -1,0 +1,1 @@
+"""Checks of single reasoning steps with exact arithmetic, no model asked."""
