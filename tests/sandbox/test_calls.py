@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from guerdon.sandbox import Limits, Sandbox, TestVerdict, why_not
-from sandbox.conftest import Check
+from sandbox.conftest import LIMITS, Check
 
 ECHO = "def f(x, *a, **k): return x"
 VALUES = (
@@ -267,3 +267,23 @@ def test_verdicts_do_not_depend_on_the_run(check: Check) -> None:
     program = "import random\ndef f(x): return [random.random(), list({'a', 'b', 'c', 'd'}), hash('x')]"
     answers = {check(program, "assert f(1) == 0, f(1)").tests[0].text for _ in range(3)}
     assert len(answers) == 1
+
+
+def test_a_program_that_brought_a_judge_down_is_compiled_on_its_own_side(sandbox: Sandbox) -> None:
+    for program, status in (
+        ("def f(x): return x + 1", "passed"),
+        ("def f(x): return", "failed"),
+        ("def f(", None),
+    ):
+        body = {
+            "program": program,
+            "setup": "",
+            "entry": ["f"],
+            "split": False,
+            "stop": False,
+            "output": 1 << 20,
+        }
+        body |= {"tests": ["assert f(1) == 2"], "careful": True}
+        entries, _ = sandbox._with_worker(LIMITS, lambda w, body=body: w.tests(body, vars(LIMITS), None))
+        assert [e["status"] for e in entries if "status" in e] == ([status] if status else [])
+        assert any("SyntaxError" in e.get("load", "") for e in entries) == (status is None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.conftest import Check
+from guerdon.sandbox import Sandbox
+from sandbox.conftest import LIMITS, Check
 
 FORGERIES = {
     "exit 0 in a call": "import os\ndef f(x): os._exit(0)",
@@ -54,6 +55,27 @@ FORGERIES = {
         "import threading, os, time\nthreading.Thread(target=lambda: (time.sleep(.05), os._exit(0))).start()\n"
         "def f(x):\n    time.sleep(1)\n    return 2"
     ),
+    "adds to the names asked for": (
+        "import sys\nsys._getframe(1).f_locals['names'] += ['abs', 'all', 'map', '__builtins__']\n"
+        "abs = lambda x: 0\nall = lambda x: True\nmap = lambda g, xs: [True]\ndef f(x): return 3"
+    ),
+    "answers for the player": (
+        "import os, sys\n"
+        'text = b\'["value",{"dict":[["f",{"handle":[0,"function","f",[]]}],\'\n'
+        'text += b\'["abs",{"handle":[1,"function","abs",[]]}],["all",{"handle":[2,"function","all",[]]}]]}]\'\n'
+        "os.write(4, len(text).to_bytes(4, 'little') + text)\n"
+        "player = sys._getframe(1).f_locals['self']\n"
+        "player.objects += [lambda x: 3, lambda x: 0, lambda x: True]\n"
+        "while True: player.channel.send(player.answer(player.channel.receive()))"
+    ),
+    "patches what answers": (
+        "import sys\nplayer = sys._getframe(1).f_locals['self']\n"
+        "type(player).answer = lambda self, frame: b'[\"value\",true]'\ndef f(x): return 3"
+    ),
+    "answers beside the question": (
+        "import sys\nplayer = sys._getframe(1).f_locals['self']\n"
+        "type(player).answer = lambda self, frame: b'[\"value\",3,[[0,[2]],[-1,{}]]]'\ndef f(x): return 3"
+    ),
     "gives out a name of the test's": "def f(x): return 3\ndef all(x): return True\ndef abs(x): return 0",
 }
 TESTS = (
@@ -88,3 +110,71 @@ def test_a_stub_of_the_prompt_does_not_stand_in(check: Check) -> None:
     report = check("x = 1", "assert f(1) is None", setup="def f(x): pass\n")
     assert report.tests[0].status == "error"
     assert "NameError" in report.tests[0].text
+
+
+FAKES = {
+    "an object": "class M:\n    isclose = mean = staticmethod(lambda *a: 2)\nmath = statistics = M()",
+    "a patched module": "import math, statistics\nmath.isclose = statistics.mean = lambda *a: 2",
+    "a module under another's name": "import types\nmath = statistics = types.ModuleType('math')\nmath.isclose = math.mean = len",
+}
+
+
+@pytest.mark.parametrize("name", FAKES)
+def test_modules_that_tests_use_are_not_the_program_s(name: str, sandbox: Sandbox) -> None:
+    tests = ("assert math.isclose(f(1), 2)", "assert statistics.mean([f(1)]) == 2")
+    report = sandbox.test(f"{FAKES[name]}\ndef f(x): return 3", tests)
+    assert [test.status for test in report.tests] == ["failed", "failed"]
+    assert sandbox.test(f"{FAKES[name]}\ndef f(x): return 2", tests).passed
+
+
+def test_an_object_with_a_module_s_name_is_the_program_s(sandbox: Sandbox) -> None:
+    program = "class Queue(list): pass\nqueue = Queue()\ndef math(x): return x + 1"
+    tests = ("queue.append(1)\nassert queue.pop() == 1", "assert math(1) == 2")
+    assert sandbox.test(program, tests).passed
+
+
+SETUP = """\
+class Node:
+    def __init__(self, value, next=None): self.value, self.next = value, next
+def build(values):
+    node = None
+    for value in reversed(values): node = Node(value, node)
+    return node
+def same(node, values):
+    return [] == values if node is None else bool(values) and node.value == values[0] and same(node.next, values[1:])
+"""
+
+
+def test_functions_of_a_setup_with_classes_stay_the_tests_own(sandbox: Sandbox) -> None:
+    test = "assert same(f(build([1, 2, 3])), [3, 2, 1])"
+    right = (
+        "def f(node):\n    last = None\n"
+        "    while node: last, node = Node(node.value, last), node.next\n    return last"
+    )
+    assert sandbox.test(f"{SETUP}\n{right}", [test], SETUP).passed
+    for wrong in ("def f(node): return node", "def f(node): return node\ndef same(*_): return True"):
+        assert sandbox.test(f"{SETUP}\n{wrong}", [test], SETUP).tests[0].status == "failed"
+    report = sandbox.test(f"{SETUP}\n{right}\ndel Node", [test], SETUP)
+    assert report.tests[0].status == "error" and not report.invalid  # not the tests' fault
+
+
+def test_the_clock_of_a_test_is_out_of_reach(sandbox: Sandbox) -> None:
+    program = """\
+import ctypes, time
+def f(x):
+    import gc, mmap
+    pages = [o for o in gc.get_objects() if isinstance(o, mmap.mmap)]
+    import sys
+    for name in ('warden', 'inside.warden'):
+        pages += [v for v in vars(sys.modules.get(name, sys)).values() if isinstance(v, mmap.mmap)]
+    frame = sys._getframe()
+    while frame:
+        pages += [getattr(v, 'page', None) for v in list(frame.f_locals.values())]
+        frame = frame.f_back
+    for page in pages:
+        if isinstance(page, mmap.mmap): page[:8] = bytes(8)
+    time.sleep(1.5)
+    return 2
+"""
+    report = sandbox.test(program, ["assert f(1) == 2"], limits=LIMITS.with_(test=0.5))
+    assert report.tests[0].status in ("killed", "timeout")

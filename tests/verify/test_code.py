@@ -113,7 +113,11 @@ def test_the_forms_of_references(reference: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "reference", [None, 3, [], {}, {"answer": "4"}, [1, 2], [{"input": "1"}], {"inputs": [1], "outputs": []}]
+    "reference",
+    [
+        *(None, 3, [], {}, {"answer": "4"}, [1, 2], [{"input": "1"}], {"inputs": [1], "outputs": []}),
+        *("", "\n  # nothing\n", ["assert f(1)", " "], {"test_list": [" "]}),
+    ],
 )
 def test_references_without_tests_say_what_was_found(reference: Any) -> None:
     with pytest.raises(DataError, match=r"reference|needs input"):

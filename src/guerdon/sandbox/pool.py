@@ -160,10 +160,10 @@ class Sandbox:
             program: Python source of the candidate; its module is called `solution`, not `__main__`.
             tests: Python sources, each one test: passed where it runs without an exception.
             setup: trusted source run before the tests, in their process; its names win over the program's.
-                Where it defines a class, the program must contain it too, and the program's copies of its
-                names are used.
+                Where it defines a class, the program must contain it too, and the program's class and objects
+                are used: what their methods say is the program's word.
             entry: the names taken from the program. None: every name that the tests use, that `setup` does
-                not define and that is no builtin's.
+                not define and that is no builtin's or module's.
             split: every assert statement of a test that holds several becomes a verdict of its own.
             stop: end at the first failure; what follows is "not run".
             names: names of the tests in the report; default "0", "1", ...
@@ -206,8 +206,10 @@ class Sandbox:
                 seen(TestVerdict(labels[entry["test"]], entry["status"], *texts, entry["seconds"]))
 
         sent, watch = vars(limits), show if seen else None
-        for _ in range(_RETRIES + 1):  # a judge that goes down may have been brought down from outside
-            entries, report = self._with_worker(limits, lambda worker: worker.tests(body, sent, watch))
+        for careful in (False, True):  # what brings a judge down may be from outside, or in the program
+            part = {**body, "careful": careful}
+            use = functools.partial(Worker.tests, body=part, limits=sent, seen=watch)
+            entries, report = self._with_worker(limits, use)
             outcome = Outcome(labels, entries, {**report, "stop": body["stop"]}, sent)
             if not outcome.collapsed:
                 break

@@ -19,6 +19,7 @@ from typing import Any
 from guerdon.errors import DataError
 
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^`\n]*$", re.MULTILINE)
+_HAS_CODE = re.compile(r"^\s*[^\s#]", re.MULTILINE)
 _PYTHON = frozenset(("", "python", "py", "python3", "python2", "ipython", "sage"))
 _MATCH = """\
 def __matches__(got, want):
@@ -112,6 +113,15 @@ def read_reference(reference: Any, prompt: Any = None) -> CallTests | StreamTest
     Raises:
         DataError: no known form; the message says what was found.
     """
+    tests = _read(reference, prompt)
+    if isinstance(tests, CallTests):
+        for number, test in enumerate(tests.tests):
+            if not _HAS_CODE.search(test):
+                raise DataError(f"test {number} of the reference is empty: every program would pass it")
+    return tests
+
+
+def _read(reference: Any, prompt: Any) -> CallTests | StreamTests:
     if isinstance(reference, str):
         try:
             reference = json.loads(reference)

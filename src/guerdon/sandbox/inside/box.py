@@ -101,7 +101,7 @@ class Namespaces:
         ]
 
     def usage(self, pid: int) -> tuple[int, float]:
-        """Bytes and CPU seconds of one process; (0, 0) where it has ended."""
+        """Bytes, and CPU seconds with those of children that have ended; (0, 0) where it has ended itself."""
         return _usage(pid, self._proc, self.base[1])
 
     def end(self, root: int, judge: int) -> tuple[int, Any]:
@@ -207,7 +207,7 @@ def _usage(pid: int, proc: int, shared: int) -> tuple[int, float]:
         resident = _pages(pid, proc)[1]
     except (OSError, ValueError, IndexError):
         return 0, 0.0
-    return max(0, resident - shared), (int(fields[11]) + int(fields[12])) / _TICK
+    return max(0, resident - shared), sum(map(int, fields[11:15])) / _TICK
 
 
 def limit(limits: dict[str, Any], base: int, own: int) -> None:

@@ -8,10 +8,10 @@ import pickle
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from . import remote, values
+from . import names, remote, values
 from .wire import Channel, Oversize
 
 
@@ -41,10 +41,13 @@ class Connection:
         self._remotes: dict[int, Any] = {}
         self._lock = threading.RLock()
 
-    def load(self, program: types.CodeType, wanted: Iterable[str]) -> dict[str, Any]:
-        """Run the program: what it calls by the names wanted. Raises what the program raised."""
+    def load(self, program: types.CodeType | str, wanted: Sequence[str]) -> dict[str, Any]:
+        """Run the program: what it calls by the names wanted, and by no others. Raises what it raised."""
         self._send(marshal.dumps((list(wanted), program)))
-        return self._answer(())
+        found = self._answer(())
+        if type(found) is not dict:
+            self._lose("garbled", None)
+        return {name: found[name] for name in wanted if name in found}
 
     def apply(self, operation: str, number: int, *args: Any, **keywords: Any) -> Any:
         """One operation on one of the program's objects.
@@ -144,12 +147,12 @@ class Connection:
 
     def _exception(self, content: Any) -> BaseException:
         try:
-            names, text, line, number = content
-            kind = self._remotes.get(number) or self._remember(number, remote.exception_class(names))
+            kinds, text, line, number = content
+            kind = self._remotes.get(number) or self._remember(number, remote.exception_class(kinds))
             try:
                 error = kind(text)
             except TypeError:
-                error = remote.RemoteError(f"{names[0]}: {text}")
+                error = remote.RemoteError(f"{kinds[0]}: {text}")
             error.remote = True
             error.remote_line = int(line)
         except (TypeError, ValueError, AttributeError, IndexError) as broken:
@@ -165,8 +168,9 @@ class Connection:
         known = self._remotes.get(number)
         if known is not None:
             return known
-        if kind == "module" and name in sys.modules and name.partition(".")[0] in sys.stdlib_module_names:
-            return self._remember(number, sys.modules[name])
+        module = names.own_module(name) if kind == "module" else None
+        if module is not None:
+            return self._remember(number, module)
         if kind == "exception":
             return self._remember(number, remote.exception_class(content[3]))
         if kind in ("function", "async"):

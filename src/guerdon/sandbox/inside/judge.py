@@ -23,7 +23,7 @@ import types
 import warnings
 from typing import Any
 
-from . import probes
+from . import names, probes
 from .connection import Connection, PlayerGone, Unsendable
 from .player import FILE, TEXT
 from .wire import Channel, receive, send
@@ -94,37 +94,49 @@ class Item:
         self.report({"finished": True})
 
     def _namespace(self, setup: types.CodeType, codes: list[types.CodeType]) -> dict[str, Any] | None:
-        """What the tests see: names of their setup and of the program; None where one of the two fails.
-
-        The program is compiled here, where the compiler is warm, and never run here.
-        """
-        shared = probes.defines_class(setup)
-        used = set(self.body["entry"] or ())
-        if not used:
-            used = {name for code in codes for name in probes.names_used(code)} - _BUILTINS.keys()
-        namespace: dict[str, Any] = {"__name__": "__tests__"}
+        """What the tests see: names of their setup, of modules and of the program; None where one fails."""
+        entries = list(self.body["entry"] or ())
+        namespace: dict[str, Any] = {"__name__": names.TESTS}
         try:
             exec(setup, namespace)
         except BaseException as error:
             self.report({"invalid": _text(error, self.body["setup"])})
             return None
-        if shared:  # objects of the setup's classes travel, so the program's copies of its names are meant
-            used |= namespace.keys() - _BUILTINS.keys()
+        wanted = set(entries)
+        if not entries:
+            wanted = names.looked_up(codes) - namespace.keys()
+            namespace |= (modules := names.modules(self.body["tests"], wanted))
+            wanted -= modules.keys()
+        if names.defines_class(setup):
+            wanted |= names.shared(namespace)
+        found = self._load(sorted(wanted))
+        if found is None:
+            return None
+        for (
+            name
+        ) in wanted:  # in place: functions of the setup see it too, and no stub stands in for the missing
+            namespace.pop(name, None)
+        namespace |= found
+        sys.modules["solution"] = _Solution("solution")
+        vars(sys.modules["solution"]).update(found)
+        return namespace
+
+    def _load(self, wanted: list[str]) -> dict[str, Any] | None:
+        """The program, run by the other side: what it calls by the names wanted; None where it fails.
+
+        It is compiled here, where the compiler is warm, and never run here. A program that has brought a
+        judge down is compiled over there.
+        """
+        program = self.body["program"]
         try:
-            program = compile(self.body["program"], FILE, "exec", dont_inherit=True)
-            names = self.connection.load(program, sorted(used))
+            if not self.body["careful"]:
+                program = compile(program, FILE, "exec", dont_inherit=True)
+            return self.connection.load(program, wanted)
         except PlayerGone:
             raise
         except BaseException as error:
             self.report({"load": _text(error, ""), "memory": isinstance(error, MemoryError)})
             return None
-        if shared:
-            return namespace | names
-        sys.modules["solution"] = _Solution("solution")
-        vars(sys.modules["solution"]).update(names)
-        for entry in self.body["entry"] or ():  # a stub in the setup must not stand in for what is missing
-            namespace.pop(entry, None)
-        return names | namespace
 
     def _test(self, number: int, code: types.CodeType, lines: list[int], namespace: dict[str, Any]) -> bool:
         started = time.monotonic()

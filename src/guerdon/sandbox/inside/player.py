@@ -91,6 +91,8 @@ class Player:
         found = self.module.__dict__
         sys.modules["solution"] = self.module
         try:
+            if type(code) is str:
+                code = compile(code, FILE, "exec", dont_inherit=True)
             exec(code, found)
             text = encode({name: found[name] for name in names if name in found}, self.handle)
         except BaseException as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Iterator
 from typing import Any
 
 PROBE = "__guerdon_probe__"
@@ -58,16 +57,3 @@ def compile_tests(source: str, split: bool) -> tuple[types.CodeType, list[int]]:
     if not 2 <= len(splitter.lines) <= _MOST:
         return compile(source, FILE, "exec", dont_inherit=True), []
     return compile(tree, FILE, "exec", dont_inherit=True), splitter.lines
-
-
-def names_used(code: types.CodeType) -> Iterator[str]:
-    """Every global name that a piece of code, or a function inside it, may look up."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from names_used(constant)
-
-
-def defines_class(code: types.CodeType) -> bool:
-    """Whether the code's top level holds a class statement."""
-    return any(isinstance(c, types.CodeType) and "__module__" in c.co_names[:2] for c in code.co_consts)

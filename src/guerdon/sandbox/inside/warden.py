@@ -66,6 +66,7 @@ class Warden:
         """Start a judge; returns the host's end of its socket."""
         host, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         done_read, done_write = os.pipe()
+        self.page.madvise(mmap.MADV_DOFORK)
         self.judge = os.fork()
         if self.judge == 0:
             try:
@@ -79,6 +80,7 @@ class Warden:
                 judge.serve(ours, done_write, self.page, self.settings["answer"])
             finally:
                 os._exit(0)
+        self.page.madvise(mmap.MADV_DONTFORK)  # the judge's clock is not the candidates' to set
         ours.close()
         os.close(done_write)
         self.done, self.judged = done_read, 0
