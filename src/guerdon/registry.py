@@ -137,10 +137,20 @@ def lookup(kind: str, name: str, where: str | None = None) -> Callable[..., Any]
     if name in _BUILTIN.get(kind, {}):
         module, attribute = _BUILTIN[kind][name].split(":")
         return getattr(importlib.import_module(module), attribute)
-    published = _published(kind, name)
-    if published is not None:
-        return published
-    raise RecipeError(f"{where or kind}: unknown {kind} {name!r}{nearest(name, names(kind))}")
+    found = _published(kind, name)
+    if found is not None:
+        return found
+    known = {*names(kind), *published(kind)}
+    raise RecipeError(f"{where or kind}: unknown {kind} {name!r}{nearest(name, known)}")
+
+
+def published(kind: str) -> list[str]:
+    """Slugs of the catalogue's family of that name, sorted; their modules are not imported."""
+    if kind not in _CATALOGUED:
+        return []
+    from guerdon.systems import catalogue
+
+    return [slug for slug, module in catalogue.slugs().items() if module.split(".")[2] == kind]
 
 
 def _published(kind: str, name: str) -> Callable[..., Any] | None:

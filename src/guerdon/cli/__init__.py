@@ -12,7 +12,7 @@ import typer
 from guerdon import __version__, registry
 from guerdon.cli import forward
 
-_CREDIT_METHODS = ", ".join(registry.names("credit"))
+_CREDIT_METHODS = ", ".join([*registry.names("credit"), *registry.published("credit")])
 
 app = typer.Typer(
     name="guerdon",

@@ -45,6 +45,18 @@ def credit_command(
     _print(result)
 
 
+_SHOWN = (
+    "spans",
+    "missing",
+    "groups",
+    "group_size",
+    "singletons",
+    "uniform",
+    "abs_advantage",
+)
+"""Columns of the table; whatever else a method reports follows in words."""
+
+
 def _print(result: dict[str, Any]) -> None:
     rows = [
         [
@@ -68,6 +80,12 @@ def _print(result: dict[str, Any]) -> None:
         title=f"{result['method']}: {count} rollouts in {show.count(result['groups'])} groups",
         caption=f"{where} written to {result['out']}",
     )
+    for source, numbers in result["sources"].items():
+        told = [
+            f"{name.replace('_', ' ')} {show.number(numbers[name])}" for name in numbers if name not in _SHOWN
+        ]
+        if told:
+            show.note(f"{source}: {', '.join(told)}")
     for bad in result["skipped"][:5]:
         show.note(f"skipped line {bad['line']}: {bad['reason']}")
     if result["skipped"]:

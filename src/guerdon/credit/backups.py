@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from guerdon.credit.placing import place
+from guerdon.credit.reweighting import min_form, softmin_form
 from guerdon.credit.view import View
 from guerdon.data.kernels import segment_gae, segment_scan
-from guerdon.errors import DataError, RecipeError
+from guerdon.errors import RecipeError
 
 Backup = Callable[[np.ndarray, View], np.ndarray]
 
@@ -30,6 +32,33 @@ class Own:
 
 
 @dataclass(frozen=True)
+class Chain:
+    """One backup after the other."""
+
+    backups: tuple[Backup, ...]
+
+    def __call__(self, values: np.ndarray, view: View) -> np.ndarray:
+        for backup in self.backups:
+            values = backup(values, view)
+        return values
+
+
+def chain(*backups: Backup) -> Chain:
+    """Backups applied from left to right."""
+    return Chain(backups)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """G_t = factor * r_t."""
+
+    factor: float
+
+    def __call__(self, values: np.ndarray, view: View) -> np.ndarray:
+        return self.factor * values
+
+
+@dataclass(frozen=True)
 class RewardToGo:
     """Discounted sum of what follows: G_t = r_t + gamma * G_{t+1} over the spans of the level."""
 
@@ -43,21 +72,83 @@ class RewardToGo:
 
 
 @dataclass(frozen=True)
+class SoftMin:
+    """G_k = w_k r_k with w = softmax(-r / T) over the rollout's steps; see `softmin_form`."""
+
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        if isinstance(self.temperature, str | bool) or not 0.0 < self.temperature < float("inf"):
+            raise RecipeError(f"temperature must be a number above 0, got {self.temperature!r}")
+
+    def __call__(self, values: np.ndarray, view: View) -> np.ndarray:
+        return softmin_form(values, view.offsets, self.temperature, view.compared())
+
+
+@dataclass(frozen=True)
+class Min:
+    """G_k = the value to be summed so that sums of what follows are minima; see `min_form`."""
+
+    def __call__(self, values: np.ndarray, view: View) -> np.ndarray:
+        return min_form(values, view.offsets, view.compared())
+
+
+@dataclass(frozen=True)
+class SuffixMaxScale:
+    """G_t = r_t / (max |sum_{k >= t} r_k| + eps), the maximum over the whole batch: bounds every return by 1.
+
+    `along`: what the suffix sums run over, "rollout" or "span" (each span by itself).
+    """
+
+    eps: float = 1e-6
+    along: str = "rollout"
+
+    def __call__(self, values: np.ndarray, view: View) -> np.ndarray:
+        counted = view.compared()
+        returns = values
+        if self.along == "rollout":
+            returns = segment_scan(values, view.offsets, 1.0, mask=counted)
+        elif counted is not None:
+            returns = values[counted]
+        top, bottom = np.fmax.reduce(returns, initial=0.0), np.fmin.reduce(returns, initial=0.0)
+        return values / (max(float(top), -float(bottom)) + self.eps)
+
+
+@dataclass(frozen=True)
 class GAE:
-    """Generalised advantages of token-level rewards against the token column `values`; see `segment_gae`.
+    """Generalised advantages of one reward per span against a critic; see `segment_gae`.
+
+    `critic` names a signal at the same level; at token level the column `values` is the default.
 
     Reference: Schulman et al., arXiv 1506.02438.
     """
 
     gamma: float = 1.0
     lam: float = 1.0
+    critic: str | None = None
 
     def __post_init__(self) -> None:
         discount(self.gamma)
         discount(self.lam, "lam")
 
     def __call__(self, values: np.ndarray, view: View) -> np.ndarray:
-        if view.level != "token":
-            raise DataError(f"{view.method}: gae needs one reward per token, not per {view.level}")
-        critic = view.column("values")
-        return segment_gae(values, critic, view.offsets, self.gamma, self.lam, mask=view.mask())
+        if self.critic is not None:
+            critic = view.signal(self.critic, view.level).values
+        else:
+            view.require_tokens("gae needs one reward per token")
+            critic = view.column("values")
+        return segment_gae(values, critic, view.offsets, self.gamma, self.lam, mask=view.compared())
+
+
+@dataclass(frozen=True)
+class AddOutcome:
+    """r_K + coef * R on the last span the policy wrote; the rest stays: a verifier's reward among others."""
+
+    coef: float = 1.0
+    signal: str = "outcome"
+
+    def __call__(self, values: np.ndarray, view: View) -> np.ndarray:
+        if self.coef == 0:
+            return values
+        outcome = view.signal(self.signal, "rollout").values
+        return values + self.coef * place(outcome, view.at("rollout"), view.level, "last")

@@ -2,9 +2,16 @@
 
 Every baseline takes `(values, labels, n_labels, view)` and returns values of the same length. NaN values,
 and those with a negative label, enter no statistic; NaN stays NaN. What papers leave vague is a parameter
-here: ddof, eps and its place (always `std + eps`), and what happens to a group with one member:
-`singleton="raw"` keeps the value (as TRL-style and verl-style trainers do), `"zero"` gives no signal. A
-baseline that declares `compares = False` looks at no group and gets no labels.
+here: ddof, eps and its place (`std + eps`, or `sqrt(var + eps)`), what happens to a group with one member
+(`singleton="raw"` keeps the value, as TRL-style and verl-style trainers do, `"zero"` gives no signal), and
+what counts as one observation:
+
+    unit = "span"    every span of the level counts once
+           "token"   every token the policy chose in it (long spans weigh more)
+           "row"     every step of a rollout (long rollouts weigh more)
+           "node"    every distinct tree node (a step that rollouts share counts once)
+
+A baseline that declares `compares = False` looks at no group and gets no labels.
 """
 
 from __future__ import annotations
@@ -16,6 +23,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from guerdon.credit.view import View
+from guerdon.data import kernels
 from guerdon.data.kernels import label_loo_mean, label_moments
 from guerdon.errors import RecipeError
 
@@ -33,6 +41,23 @@ def at_least_zero(value: Any, name: str) -> None:
     """Check a parameter that is a number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise RecipeError(f"{name} must be a number, 0 or more; got {value!r}")
+
+
+UNITS = ("span", "token", "row", "node")
+
+
+def observations(
+    values: np.ndarray, labels: np.ndarray, n_labels: int, view: View, unit: str = "span"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count, mean and sum of squared deviations of every group, each observation counted once.
+
+    Raises:
+        DataError: the unit is "row" and there are no steps, or "node" and the level is not the step.
+    """
+    if unit == "node":
+        labels = np.where(view.first_of_node(), labels, -1)
+    weights = {"token": view.acted_counts, "row": view.step_counts}.get(unit)
+    return label_moments(values, labels, n_labels, None if weights is None else weights())
 
 
 def _at(per_label: np.ndarray, labels: np.ndarray, outside: float) -> np.ndarray:
@@ -67,12 +92,14 @@ class Mean:
     """A = R - mean(group)."""
 
     singleton: str = "raw"
+    unit: str = "span"
 
     def __post_init__(self) -> None:
         choice(self.singleton, ("raw", "zero"), "singleton")
+        choice(self.unit, UNITS, "unit")
 
     def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
-        count, mean, _ = label_moments(values, labels, n_labels)
+        count, mean, _ = observations(values, labels, n_labels, view, self.unit)
         centred = values - _at(mean, labels, 0.0)
         return np.where(_at(count, labels, 0.0) == 1, _alone(self.singleton, values), centred)
 
@@ -93,7 +120,7 @@ class LeaveOneOut:
 
 @dataclass(frozen=True)
 class MeanStd:
-    """A = (R - mean(group)) / (std + eps).
+    """A = (R - mean(group)) / (std + eps), or / sqrt(var + eps) with `eps_place="var"`.
 
     `scale` says whose standard deviation: "group" the group's own, "batch" that of all values of the
     batch, "none" no scaling. Where the deviation is 0 or undefined (a group of one) it is taken as 1, so a
@@ -104,23 +131,28 @@ class MeanStd:
     eps: float = 1e-6
     singleton: str = "raw"
     scale: str = "group"
+    unit: str = "span"
+    eps_place: str = "std"
 
     def __post_init__(self) -> None:
         choice(self.singleton, ("raw", "zero"), "singleton")
+        choice(self.unit, UNITS, "unit")
+        choice(self.eps_place, ("std", "var"), "eps_place")
         choice(self.scale, ("group", "batch", "none"), "scale")
         at_least_zero(self.ddof, "ddof")
         at_least_zero(self.eps, "eps")
 
     def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
-        count, mean, m2 = label_moments(values, labels, n_labels)
+        count, mean, m2 = observations(values, labels, n_labels, view, self.unit)
         alone = _at(count, labels, 0.0) == 1
         centred = np.where(alone, _alone(self.singleton, values), values - _at(mean, labels, 0.0))
         if self.scale == "none":
             return centred
         if self.scale == "batch":
-            count, mean, m2 = label_moments(values, np.where(labels >= 0, 0, -1), 1)
+            count, mean, m2 = observations(values, np.where(labels >= 0, 0, -1), 1, view, self.unit)
         std = _deviation(count, m2, self.ddof)
-        return centred / ((_at(std, labels, 1.0) if self.scale == "group" else std[0]) + self.eps)
+        below = std + self.eps if self.eps_place == "std" else np.sqrt(std**2 + self.eps)
+        return centred / (_at(below, labels, 1.0) if self.scale == "group" else below[0])
 
 
 @dataclass(frozen=True)
@@ -145,13 +177,40 @@ class LengthWeightedMean:
 
 @dataclass(frozen=True)
 class Minus:
-    """A = R - b, b another signal at the same level (the reward of a greedy rollout, say)."""
+    """A = R - b, b another signal at the same level: the reward of a greedy rollout, of stopping, a critic.
+
+    `optional`: without that signal nothing is subtracted.
+    """
 
     signal: str = "baseline"
+    optional: bool = False
     compares: ClassVar[bool] = False
 
     def __call__(self, values: np.ndarray, labels: None, n_labels: int, view: View) -> np.ndarray:
+        if self.optional and self.signal not in view.signals:
+            return values
         return values - view.signal(self.signal, view.level).values
+
+
+@dataclass(frozen=True)
+class MergeMean:
+    """A = mean(group): equal things get equal credit, nothing is subtracted."""
+
+    unit: str = "span"
+
+    def __post_init__(self) -> None:
+        choice(self.unit, ("span", "rollout"), "unit")
+
+    def __call__(self, values: np.ndarray, labels: np.ndarray, n_labels: int, view: View) -> np.ndarray:
+        chosen = labels
+        if self.unit == "rollout" and len(labels):  # the first visit of every rollout speaks for it
+            rows = view.per_rollout(np.arange(len(view.rollouts)))
+            first = kernels.first_positions(kernels.pair_labels(labels, rows)[0])
+            once = np.full(len(labels), -1, np.int64)
+            once[first] = labels[first]
+            chosen = once
+        _, mean, _ = label_moments(values, chosen, n_labels)
+        return np.where(np.isnan(values) | (labels < 0), values, _at(mean, labels, 0.0))
 
 
 @dataclass(frozen=True)

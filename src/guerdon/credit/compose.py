@@ -3,76 +3,128 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from guerdon.context import Context
 from guerdon.credit.backups import Backup, Own
 from guerdon.credit.baselines import Baseline, Raw, at_least_zero
-from guerdon.credit.diagnostics import describe_level
-from guerdon.credit.groupings import Grouping, by
+from guerdon.credit.diagnostics import describe_agreement, describe_level
+from guerdon.credit.groupings import Labelling, by
+from guerdon.credit.sources import Source, resolve, source_name
 from guerdon.credit.view import View
 from guerdon.data import kernels
-from guerdon.data.levels import bounds
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError, RecipeError
 
 
 class Part(NamedTuple):
-    """What one level contributes: its source, and fresh advantages on the source's spans."""
+    """What one level contributes.
+
+    Attributes:
+        source: the values it started from.
+        compared: what its baseline made of them, on the source's spans.
+        labels, n_labels: the groups they were compared in; None where nothing was compared.
+        advantage: fresh values to be summed, on the spans of `level`.
+        level: where the stages after the baseline left them.
+    """
 
     source: Signal
-    advantage: np.ndarray
+    compared: np.ndarray
     labels: np.ndarray | None
     n_labels: int
+    advantage: np.ndarray
+    level: str
+
+
+Stage = Callable[[np.ndarray, View], Any]
+Weight = float | Callable[[Context], float]
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Stage: compare once more, in another grouping (merge equal edges, normalise over the batch)."""
+
+    group: Labelling
+    baseline: Baseline
+
+    def __call__(self, values: np.ndarray, view: View) -> np.ndarray:
+        return self.baseline(values, *self.group(view), view)
 
 
 @dataclass(frozen=True)
 class Level:
-    """One source of credit.
+    """One source of credit: source -> backup -> baseline over a group -> stages -> weight.
 
     Attributes:
-        source: name of the signal.
+        source: name of the signal, or a function of the `View` that makes one.
         span: level the values must be at; None takes the signal's own level.
-        backup: carries values along the rollout.
+        backup: carries values along the rollout before they are compared.
         group: which spans are compared, where the baseline compares any.
         baseline: how they are compared.
-        weight: factor in the sum over levels.
+        then: stages after the baseline, each `(values, view) -> values` or `-> (values, view)` where it goes
+            on at another level: returns of normalised rewards, a second comparison. Spans the policy did not
+            write enter them as 0.
+        weight: factor in the sum over levels, or a schedule `ctx -> factor`.
+        notes: more numbers for the report of `Credit.explain`, by name; they change no advantage.
     """
 
-    source: str
+    source: str | Source
     span: str | None = None
     backup: Backup = field(default_factory=Own)
-    group: Grouping = field(default_factory=lambda: by("prompt"))
+    group: Labelling = field(default_factory=lambda: by("prompt"))
     baseline: Baseline = field(default_factory=Raw)
-    weight: float = 1.0
+    then: Sequence[Stage] = ()
+    weight: Weight = 1.0
+    notes: Mapping[str, Callable[[View], float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        number = isinstance(self.weight, int | float) and not isinstance(self.weight, bool)
-        if not number or not math.isfinite(self.weight):
-            raise RecipeError(f"the weight of {self.source!r} must be a finite number, got {self.weight!r}")
+        if not callable(self.weight):
+            finite_weight(self.weight, self.name)
 
-    def part(self, rollouts: Rollouts, signals: Mapping[str, Signal], method: str) -> Part:
-        """Advantages on this level's spans.
+    @property
+    def name(self) -> str:
+        """What the source is called."""
+        return source_name(self.source)
+
+    def part(self, view: View) -> Part:
+        """Advantages of this level.
 
         Raises:
             DataError: the source is missing, infinite somewhere, or does not fit the level.
         """
-        signal = View(rollouts, signals, "rollout", method).signal(self.source, self.span)
+        signal = resolve(self.source, view, self.span)
         if signal.level == "group":
-            raise DataError(f"{method}: {self.source!r} is one value per group; spread it to rollouts first")
-        _refuse_infinite(signal, self.source, method)
-        view = View(rollouts, signals, signal.level, method)
+            raise DataError(
+                f"{view.method}: {self.name!r} is one value per group; spread it to rollouts first"
+            )
+        _refuse_infinite(signal, self.name, view.method)
+        at = view.at(signal.level)
         compares = getattr(self.baseline, "compares", True)
-        labels, n_labels = self.group(view) if compares else (None, 0)
-        advantage = self.baseline(self.backup(signal.values, view), labels, n_labels, view)
+        labels, n_labels = self.group(at) if compares else (None, 0)
+        compared = self.baseline(self.backup(signal.values, at), labels, n_labels, at)
+        advantage = compared
+        if self.then:
+            written = at.compared()
+            advantage = compared if written is None else np.where(written, compared, 0.0)
+        for stage in self.then:
+            out = stage(advantage, at)
+            advantage, at = out if isinstance(out, tuple) else (out, at)
         if np.may_share_memory(advantage, signal.values):  # the caller's values: not ours to write to
             advantage = advantage.copy()
-        return Part(signal, advantage, labels, n_labels)
+        return Part(signal, compared, labels, n_labels, advantage, at.level)
+
+
+def finite_weight(weight: Any, name: str) -> float:
+    """Check the weight of a level; RecipeError unless it is a finite number."""
+    number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not number or not math.isfinite(weight):
+        raise RecipeError(f"the weight of {name!r} must be a finite number, got {weight!r}")
+    return float(weight)
 
 
 @dataclass(frozen=True)
@@ -120,7 +172,8 @@ class Credit:
     def __call__(
         self, rollouts: Rollouts, signals: Mapping[str, Signal] | None = None, ctx: Context | None = None
     ) -> Signal:
-        return self._mix(rollouts, self._parts(rollouts, signals))
+        view = self._view(rollouts, signals, ctx)
+        return self._mix(view, [level.part(view) for level in self.levels])
 
     def explain(
         self, rollouts: Rollouts, signals: Mapping[str, Signal] | None = None, ctx: Context | None = None
@@ -129,43 +182,53 @@ class Credit:
 
         A source used by several levels is reported as `name`, `name.2` and so on.
         """
-        parts = self._parts(rollouts, signals)
+        view = self._view(rollouts, signals, ctx)
+        parts = [level.part(view) for level in self.levels]
         reports: dict[str, dict[str, float]] = {}
         for i, (level, part) in enumerate(zip(self.levels, parts, strict=True)):
-            earlier = sum(other.source == level.source for other in self.levels[:i])
-            key = f"{level.source}.{earlier + 1}" if earlier else level.source
-            reports[key] = describe_level(part.source.values, part.advantage, part.labels, part.n_labels)
-        return self._mix(rollouts, parts), reports
+            earlier = sum(other.name == level.name for other in self.levels[:i])
+            key = f"{level.name}.{earlier + 1}" if earlier else level.name
+            report = describe_level(part.source.values, part.compared, part.labels, part.n_labels)
+            report |= describe_agreement(
+                view, part.advantage, part.level, [(o.advantage, o.level) for o in parts[:i]], list(reports)
+            )
+            if hasattr(level.source, "residual"):
+                report["residual"] = level.source.residual(view, part.source.values)
+            report |= {name: note(view) for name, note in level.notes.items()}
+            reports[key] = {name: value for name, value in report.items() if not math.isnan(value)}
+        return self._mix(view, parts), reports
 
-    def _parts(self, rollouts: Rollouts, signals: Mapping[str, Signal] | None) -> list[Part]:
+    def _view(self, rollouts: Rollouts, signals: Mapping[str, Signal] | None, ctx: Context | None) -> View:
         if len(rollouts) == 0:
             raise DataError(f"{self.name}: there are no rollouts to assign credit to")
-        given = rollouts.signals if signals is None else signals
-        return [level.part(rollouts, given, self.name) for level in self.levels]
+        return View(rollouts, rollouts.signals if signals is None else signals, "rollout", self.name, ctx)
 
-    def _mix(self, rollouts: Rollouts, parts: Sequence[Part]) -> Signal:
-        finest = rollouts.levels[0]
+    def _mix(self, view: View, parts: Sequence[Part]) -> Signal:
         total: np.ndarray | None = None
         for level, part in zip(self.levels, parts, strict=True):
-            total = _add(rollouts, total, part, level.weight)
+            total = _add(view, total, part, _weight(level, view))
         assert total is not None
-        mask = View(rollouts, {}, finest, self.name).mask()
+        mask = view.at(view.finest).compared()
         if self.whiten is not None:
             self.whiten(total, mask)
         elif mask is not None or any(np.isnan(part.advantage).any() for part in parts):
             kernels.settle(total, mask)
-        return Signal(total, finest, "advantage")
+        return Signal(total, view.finest, "advantage")
 
 
-def _add(rollouts: Rollouts, total: np.ndarray | None, part: Part, weight: float) -> np.ndarray:
+def _weight(level: Level, view: View) -> float:
+    if not callable(level.weight):
+        return level.weight
+    return finite_weight(level.weight(view.ctx or Context()), level.name)
+
+
+def _add(view: View, total: np.ndarray | None, part: Part, weight: float) -> np.ndarray:
     """Spread a part to the finest level and add it to the total; uses up the part's own array."""
-    finest, level = rollouts.levels[0], part.source.level
-    if level == finest and total is None:
+    if part.level == view.finest and total is None:
         return part.advantage if weight == 1.0 else np.multiply(part.advantage, weight, out=part.advantage)
-    n = rollouts.count(finest)
-    inside = np.arange(n + 1) if level == finest else bounds(rollouts, finest, level)
+    inside = view.at(part.level).inside(view.finest)
     first = total is None
-    total = np.empty(n) if total is None else total
+    total = np.empty(view.rollouts.count(view.finest)) if total is None else total
     kernels.segment_add(total, part.advantage, inside, weight, first)
     return total
 

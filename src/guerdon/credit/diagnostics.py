@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from guerdon.data.kernels import label_moments
+from guerdon.credit.view import View
+from guerdon.data.kernels import label_moments, segment_spread
 
 
 def describe_level(
@@ -46,3 +49,38 @@ def _describe_groups(values: np.ndarray, labels: np.ndarray, n_labels: int) -> d
         "singletons": float((count == 1).sum() / n_groups) if n_groups else 0.0,
         "uniform": float((m2[several] == 0).mean()) if several.any() else 0.0,
     }
+
+
+def describe_agreement(
+    view: View,
+    advantage: np.ndarray,
+    level: str,
+    others: Sequence[tuple[np.ndarray, str]],
+    names: Sequence[str],
+) -> dict[str, float]:
+    """`correlation_<name>` with every earlier part, over the tokens the policy chose, where both vary.
+
+    Args:
+        advantage: what a part contributes, on the spans of `level`.
+        others, names: the earlier parts with their levels, and their names.
+    """
+    known = view.rollouts.levels
+    report = {}
+    for (other, coarse), name in zip(others, names, strict=True):
+        fine = min(level, coarse, key=known.index)
+        at = view.at(fine)
+        x = segment_spread(advantage, view.at(level).inside(fine))
+        y = segment_spread(other, view.at(coarse).inside(fine))
+        report[f"correlation_{name}"] = _correlation(x, y, at.acted_counts())
+    return {name: value for name, value in report.items() if not np.isnan(value)}
+
+
+def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
+    keep = ~np.isnan(x) & ~np.isnan(y) & (weights > 0)
+    x, y, w = x[keep], y[keep], weights[keep]
+    total = w.sum()
+    if total == 0:
+        return float("nan")
+    x, y = x - (w @ x) / total, y - (w @ y) / total
+    below = np.sqrt((w @ (x * x)) * (w @ (y * y)))
+    return float((w @ (x * y)) / below) if below > 1e-12 else float("nan")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from guerdon.credit.view import View
+from guerdon.data.kernels import pair_labels
+from guerdon.data.keys import fork_of
 from guerdon.errors import DataError, RecipeError
 
-KEYS = ("prompt", "state", "index", "node", "batch")
+KEYS = ("prompt", "state", "index", "node", "fork", "batch")
+
+
+Labelling = Callable[[View], tuple[np.ndarray, int]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,8 @@ def by(*keys: str) -> Grouping:
 
     Args:
         keys: "prompt" (samples of one prompt), "state" (equal keys of what the agent saw before the
-            step), "index" (position of the span in its rollout), "node" (tree node), "batch" (all).
+            step), "index" (position of the span in its rollout: turn 0, 1, ...), "node" (tree node), "fork"
+            (parent of the tree node; the first steps of a prompt are siblings), "batch" (all).
 
     Raises:
         RecipeError: an unknown key, or none.
@@ -60,12 +67,13 @@ def _key(view: View, key: str) -> np.ndarray:
     if key == "index":
         offsets = view.offsets
         return np.arange(offsets[-1], dtype=np.int64) - np.repeat(offsets[:-1], np.diff(offsets))
-    column = getattr(rollouts, key)
+    name = "node" if key == "fork" else key
+    column = getattr(rollouts, name)
     if column is None:
-        raise DataError(f'{view.method} needs per-step {key} keys: column "{key}"')
+        raise DataError(f'{view.method} needs per-step {name} keys: column "{name}"')
     if view.level != "step":
         raise DataError(f"{view.method} groups by {key!r}, which exists per step, not per {view.level}")
-    return column
+    return fork_of(rollouts) if key == "fork" else column
 
 
 def _combine(labels: np.ndarray, n_labels: int, key: np.ndarray) -> tuple[np.ndarray, int]:
@@ -74,9 +82,6 @@ def _combine(labels: np.ndarray, n_labels: int, key: np.ndarray) -> tuple[np.nda
         return labels, 0
     low, high = int(key.min()), int(key.max())
     width = high - low + 1
-    if width * n_labels < max(4 * len(key), 1024):  # small enough to number without sorting
+    if width * n_labels < max(4 * len(key), 1024):  # small enough to number without looking for equals
         return labels * width + (key - low), n_labels * width
-    distinct, dense = np.unique(key, return_inverse=True)
-    pair = labels * len(distinct) + dense.reshape(-1)
-    found, out = np.unique(pair, return_inverse=True)
-    return out.reshape(-1).astype(np.int64), len(found)
+    return pair_labels(labels, key)

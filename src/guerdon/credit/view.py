@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from guerdon.data.levels import span_lengths
+from guerdon.context import Context
+from guerdon.data import kernels
+from guerdon.data.levels import bounds, span_lengths
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError
@@ -22,12 +25,33 @@ class View:
         signals: everything that was scored, by name.
         level: the level whose spans carry the values.
         method: the method's name, for messages.
+        ctx: the moment of training, for weights that follow a schedule.
     """
 
     rollouts: Rollouts
     signals: Mapping[str, Signal]
     level: str
     method: str = "credit"
+    ctx: Context | None = None
+
+    def at(self, level: str) -> View:
+        """The same rollouts seen at another level."""
+        return self if level == self.level else replace(self, level=level)
+
+    @property
+    def finest(self) -> str:
+        """The level that advantages leave on."""
+        return self.rollouts.levels[0]
+
+    def inside(self, fine: str) -> np.ndarray:
+        """Offsets of this level's spans into the spans of a finer level, int64 (spans + 1,)."""
+        if fine == self.level:
+            return np.arange(self.rollouts.count(fine) + 1, dtype=np.int64)
+        return bounds(self.rollouts, fine, self.level)
+
+    def per_rollout(self, values: np.ndarray) -> np.ndarray:
+        """One value per rollout repeated on its spans of this level."""
+        return values if self.level == "rollout" else np.repeat(values, np.diff(self.offsets))
 
     @property
     def offsets(self) -> np.ndarray:
@@ -58,6 +82,21 @@ class View:
         acted = Signal(rollouts.acted.values, "token", "acted")
         return rollouts.reduce(acted, to=self.level).values
 
+    def step_counts(self) -> np.ndarray:
+        """Steps in every span of a level at least as coarse as the step, float64 (spans,)."""
+        if self.level == "step":
+            return np.ones(self.rollouts.count("step"))
+        return np.diff(self.inside("step")).astype(np.float64)
+
+    def first_of_node(self) -> np.ndarray:
+        """Which steps are the first, in row order, that carry their node in their group, bool (steps,)."""
+        if self.level != "step" or self.rollouts.node is None:
+            raise DataError(f'{self.method} needs per-step tree nodes: column "node"')
+        labels = kernels.pair_labels(self.per_rollout(self.rollouts.groups()[0]), self.rollouts.node)[0]
+        first = np.zeros(len(labels), bool)
+        first[kernels.first_positions(labels)] = True
+        return first
+
     def signal(self, name: str, level: str | None = None) -> Signal:
         """The signal called `name`, at `level` where one is required.
 
@@ -76,6 +115,18 @@ class View:
         self.rollouts.check_signal(signal, name)
         return signal
 
+    def meta(self, name: str, required: bool = True) -> list[Any]:
+        """`meta[name]` of every rollout, None where a row has none.
+
+        Raises:
+            DataError: `required`, and no row has it.
+        """
+        rows = self.rollouts.meta
+        values = [None] * len(self.rollouts) if rows is None else [row.get(name) for row in rows]
+        if required and all(value is None for value in values):
+            raise DataError(f"{self.method} needs `meta.{name}`, and no rollout has it")
+        return values
+
     def column(self, name: str) -> np.ndarray:
         """Flat token column (`values`, `logprobs` ...).
 
@@ -86,3 +137,8 @@ class View:
         if column is None:
             raise DataError(f"{self.method} needs the column {name!r} (one number per token)")
         return column.values
+
+    def require_tokens(self, why: str) -> None:
+        """Raise DataError where this level is not the token level."""
+        if self.level != "token":
+            raise DataError(f"{self.method}: {why}, not per {self.level}")

@@ -15,6 +15,7 @@ from guerdon.data.kernels.labels import (
     label_sum,
     label_var,
 )
+from guerdon.data.kernels.pairs import first_positions, pair_labels
 from guerdon.data.kernels.scans import segment_gae, segment_scan
 from guerdon.data.kernels.segments import (
     HOW_REDUCE,
@@ -29,6 +30,7 @@ from guerdon.data.kernels.whitening import masked_moments, whiten
 __all__ = [
     "HOW_REDUCE",
     "HOW_SPREAD",
+    "first_positions",
     "label_loo_mean",
     "label_mean",
     "label_moments",
@@ -36,6 +38,7 @@ __all__ = [
     "label_sum",
     "label_var",
     "masked_moments",
+    "pair_labels",
     "segment_add",
     "segment_gae",
     "segment_reduce",
