@@ -94,6 +94,7 @@ _HALF_LINE = re.compile(r"\\mathbb\{R\}\s*[\^_]\s*\{?\s*([+-])\s*\}?")
 _UNION = re.compile(r"(?<=[)\]}])\s*U\s*(?=[(\[]|\\[{l])")
 _QUAD = re.compile(r"(?<![\s,;])[\s,;]*\\q?quad(?:\s|\\q?quad)*")
 _TAIL = re.compile(r"(?<![<>!])=([^=<>]+)$")
+_ANGLED = re.compile(r"^<([^<>=]{1,200},[^<>=]{1,200})>$")
 _MINUS = re.compile(r"^(?:negative|minus)\s+(?=[\d\\$.])")
 _REMARK = re.compile(
     r"(?<=[\d}\])%])\s*(?:\s|\\text\s*\{\s*)\((?:\\text\s*\{)?\s*[A-Za-z]{3}[A-Za-z\s,-]{0,40}\}?\)\s*\}?$"
@@ -176,6 +177,7 @@ class _Reader:
         text = _HALF_LINE.sub(lambda m: "(0,\\infty)" if m[1] == "+" else "(-\\infty,0)", text)
         text = _TIMES.sub("*", text)
         text = _MINUS.sub("-", text)
+        text = _ANGLED.sub(r"\\langle \1\\rangle", text)
         text = _UNION.sub(r"\\cup", text)
         text = _REMARK.sub("", text).replace("\\textdollar", "\\$")
         text = _AND_FRACTION.sub(r"\1 \2", text)

@@ -17,15 +17,20 @@ class BracketReader(UnitReader):
         """The inside of LaTeX braces."""
         self.take("{")
         bars, self.bars = self.bars, 0
-        node = self.items(frozenset("}"))
-        operator = self.peek_op()
-        if operator in ("choose", "over"):
-            self.at += 1
-            below = self.items(frozenset("}"))
-            node = ("fn", "binom", (node, below)) if operator == "choose" else ("div", node, below)
+        node = self.above_and_below(frozenset("}"))
         self.take("}")
         self.bars = bars
         return node
+
+    def above_and_below(self, closers: frozenset[str] | None) -> Node:
+        """Items, or what stands above and below `\\over` and `\\choose`."""
+        node = self.items(closers)
+        operator = self.peek_op()
+        if operator not in ("choose", "over"):
+            return node
+        self.at += 1
+        below = self.items(closers)
+        return ("fn", "binom", (node, below)) if operator == "choose" else ("div", node, below)
 
     def bracket(self, opener: str) -> Node:
         """Everything that an operator token can begin."""

@@ -15,6 +15,7 @@ _LEAD = re.compile(
     r"(?:(?:the|final|correct)\s{1,3}){0,3}(?:answer|ans|result)(?:\s+is)?\s*[:=]|(?:the\s+)?(?:final\s+)?answer\s+is\s|&)+",
     re.IGNORECASE,
 )
+_COLOUR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]{0,9}\]\s*)?\{[^{}]{0,40}\}")
 _APPROX = re.compile(
     r"^(?:\\(?:approx|simeq|thickapprox|sim|doteq)(?![A-Za-z])|~|(?:approximately|approx\.?|about|roughly|around)\s)\s*",
     re.IGNORECASE,
@@ -31,6 +32,8 @@ def clean(text: str) -> tuple[str, bool]:
         (what is left, whether it was marked as approximate).
     """
     approx = False
+    if "color" in text:
+        text = _COLOUR.sub("", text)
     for _ in range(_MAX_LAYERS):
         previous = text
         text = _LEAD.sub("", text.strip())

@@ -135,7 +135,9 @@ def _exact_values(values: Values) -> frozenset[Any] | None:
 
 
 def _value_among(a: Number | Word, b: Values) -> bool:
-    """One answer against several: only if all of them are that answer, and they are not a set of one."""
+    """One answer against several: only if all of them are that answer, and it was not given repeatedly."""
+    if b.listed and len(b.items) > 1:
+        return False
     return bool(b.items) and all(_equal(a, item) for item in b.items)
 
 

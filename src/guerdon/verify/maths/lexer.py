@@ -45,7 +45,7 @@ Token = tuple[str, Any, bool]
 
 _SPACING = (
     r"(?:\s|~|\\[,;:!> ]|\\(?:left|right)\s*\.|\\(?:quad|qquad|left|right|middle|[bB]igg?[lrm]?|displaystyle|"
-    r"textstyle|scriptstyle|limits|nolimits|thinspace|hspace\{[^{}]*\}|phantom\{[^{}]*\}|mathstrut|rm|bf|it)"
+    r"textstyle|scriptstyle|limits|nolimits|thinspace|[lL]arge|LARGE|[hH]uge|small|tiny|normalsize|hspace\{[^{}]*\}|phantom\{[^{}]*\}|mathstrut|rm|bf|it)"
     r"(?![A-Za-z])|\$)+"
 )
 _MASTER = re.compile(
@@ -53,7 +53,7 @@ _MASTER = re.compile(
     r"|(?P<repeat>\d*\.\d*(?:\\(?:overline|bar)\s*(?:\{\d+\}|\d)|\(\d+\)(?![\d(])|(?:\\dot\s*(?:\{\d\}|\d)\d*)+))"
     r"|(?P<euro>\d{1,3}(?:\.\d{3}){2,}(?:,\d{1,2})?(?![\d,.]))"
     r"|(?P<num>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE](?:[+-]?\d+)(?![\d.]))?)"
-    r"|(?P<degree>\^\s*(?:(?:\\circ|o)(?![A-Za-z(])|\{\s*(?:\\circ|o)\s*\})|\\degrees?(?![A-Za-z]))"
+    r"|(?P<degree>\^\s*(?:(?:\\circ|o)(?![A-Za-z(])|\{\s*(?:\\circ|o|\\(?:text|mathrm)\{o\})\s*\})|\\degrees?(?![A-Za-z]))"
     r"|(?P<env>\\(?:begin|end)\s*\{[A-Za-z]+\*?\}(?:\{[lcr|\s]*\})?)"
     r"|(?P<text>\\(?:text(?:bf|it|rm|sf|normal|up|tt)?|math(?:rm|bf|it|sf|cal|bb|frak|tt|ord)|operatorname\*?|mbox|hbox|"
     r"boldsymbol|bm|emph|currency|vec|hat|bar|underline|boxed|fbox|displaylines|ensuremath)\s*\{)"
@@ -83,6 +83,8 @@ def tokenize(text: str, scientific: bool = False, lists: bool = False) -> list[T
     """
     if len(text) > MAX_CHARS:
         raise TooLarge(f"too large: {len(text)} characters")
+    if "{.}" in text:
+        text = text.replace("{.}", ".")
     if "\\\\[" in text:
         text = _ROW_GAP.sub(r"\\\\", text)
     if "frac" in text:

@@ -20,7 +20,7 @@ from guerdon.verify.maths.kinds import (
     Word,
     flat,
 )
-from guerdon.verify.maths.lexer import Foreign
+from guerdon.verify.maths.lexer import Foreign, Unreadable
 from guerdon.verify.maths.regions import (
     REALS,
     NoRegion,
@@ -71,6 +71,8 @@ def meaning(tree: Node) -> Meaning:
             raise Foreign("a matrix of something else than numbers")
         return Matrix(tree[1])
     if kind == "ratio":
+        if any(part[0] not in SCALARS for part in tree[1]):
+            raise Unreadable("a ratio of words")
         return Ratio(tree[1])
     if kind == "name":
         return Word(tree[1])
@@ -200,6 +202,8 @@ def _combined(kind: str, a: Meaning, b: Meaning) -> Meaning:
     """Set operations on regions; unions of listed sets stay listed."""
     if kind == "union" and isinstance(a, Values) and isinstance(b, Values):
         return Values((*a.items, *b.items), braces=True)
+    if kind != "without" and (isinstance(a, Number) or isinstance(b, Number)):
+        raise Foreign(f"{kind} of what is no set")
     try:
         first, second = as_region(a), as_region(b)
     except (NoRegion, Undefined):

@@ -23,7 +23,7 @@ Node = tuple[Any, ...]
 
 _RELATIONS = frozenset(("=", "<", ">", "<=", ">=", "!=", "approx", "in"))
 _SET_OPERATORS = {"cup": "union", "cap": "meet", "without": "without"}
-_JOINERS = {",": ",", ";": ",", "or": "or", "and": "and"}
+_JOINERS = {",": ",", "&": ",", ";": ",", "or": "or", "and": "and"}
 _AFTER_OPEN_END = frozenset(("op", value) for value in ("cup", "cap", ",", ";", "or", "and", ")", "}"))
 _OPENERS = frozenset(("(", "{", "\\{", "langle", "lfloor", "lceil", "inf"))
 
@@ -53,7 +53,7 @@ class Parser(FactorReader):
         """The whole answer: relations joined by commas, "or", "and"."""
         if not self.tokens:
             raise Unreadable("empty")
-        node = self.items(None)
+        node = self.above_and_below(None)
         if self.at < len(self.tokens):
             raise Unreadable(f"unexpected {spelled(self.tokens[self.at : self.at + 1])!r}")
         return node

@@ -50,6 +50,8 @@ def infinite(node: Node) -> int:
     sign = 1
     while node[0] == "neg":
         sign, node = -sign, node[1]
+    if node[0] == "mul" and len(node[1]) == 2 and node[1][0][0] == "num" and node[1][0][1]:
+        sign, node = sign if node[1][0][1] > 0 else -sign, node[1][1]
     return sign if node == ("const", "inf") else 0
 
 

@@ -102,6 +102,8 @@ class UnitReader(Cursor):
         return token[0] in ("word", "run") or (token[0] == "sym" and token[1] in LETTERS)
 
     def _unit_power(self) -> int:
+        if self.peek_op() == "." and self.peek_ahead(1) == "^":
+            self.at += 1
         if self.peek_op() != "^":
             return 1
         self.at += 1

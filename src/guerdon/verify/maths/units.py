@@ -151,6 +151,7 @@ def canonical_unit(parts: list[tuple[str, int]]) -> Unit | None:
     Words that are no units of measure ("apples") are kept in singular; None where nothing is left.
     """
     powers: dict[str, int] = {}
+    inches = [word for word, _ in parts if word.lower() not in _POWER] == ["in"]
     pending = last_sign = 1
     last = ""
     for word, power in parts:
@@ -161,7 +162,7 @@ def canonical_unit(parts: list[tuple[str, int]]) -> Unit | None:
             else:
                 pending = _POWER[lower]
             continue
-        if lower in _FILLER:
+        if lower in _FILLER and not inches:
             continue
         name = NAMES.get(word) or NAMES.get(lower) or _singular(lower)
         for base, exponent in _EXPANDED.get(name, ((name, 1),)):

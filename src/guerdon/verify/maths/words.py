@@ -109,12 +109,12 @@ def number_in_words(text: str) -> str | None:
     sign = ""
     if words and words[0] in ("minus", "negative"):
         sign, words = "-", words[1:]
-    if len(words) > 3 and words[-3:] == ["and", "a", "half"]:
-        whole = _whole_number(words[:-3])
-        return f"{sign}{2 * whole + 1}/2" if whole is not None else None
     if words and words[-1] in _PARTS:
-        top = 1 if words[:-1] in ([], ["a"]) else _whole_number(words[:-1])
-        return f"{sign}{top}/{_PARTS[words[-1]]}" if top else None
+        end = len(words) - 1 - words[::-1].index("and") if "and" in words else -1
+        counted_parts, below = words[end + 1 : -1], _PARTS[words[-1]]
+        whole = _whole_number(words[:end]) if end > 0 else 0
+        top = 1 if counted_parts in ([], ["a"]) else _whole_number(counted_parts)
+        return f"{sign}{whole * below + top}/{below}" if top and whole is not None else None
     whole = _whole_number(words)
     return f"{sign}{whole}" if whole is not None else None
 
