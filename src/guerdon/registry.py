@@ -21,8 +21,10 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "chain": "guerdon.tasks.chain:Chain",
         "countdown": "guerdon.tasks.countdown:Countdown",
         "grid_world": "guerdon.tasks.grid_world:GridWorld",
+        "hops": "guerdon.tasks.hop_world:HopQuestions",
         "random_calculation": "guerdon.tasks.random_calculation:RandomCalculation",
         "reasoning_gym": "guerdon.tasks.reasoning_gym:ReasoningGym",
+        "tools": "guerdon.tasks.tool_world:ToolQuestions",
     },
     "reward": {
         "judge.checklist": "guerdon.judge.factories:checklist",

@@ -14,11 +14,13 @@ _NAMES = {
     "Corrupted": "corruption",
     "Countdown": "countdown",
     "GridWorld": "grid_world",
+    "HopQuestions": "hop_world",
     "MDP": "mdp",
     "Problem": "base",
     "RandomCalculation": "random_calculation",
     "ReasoningGym": "reasoning_gym",
     "Task": "base",
+    "ToolQuestions": "tool_world",
     "Unscorable": "base",
     "World": "worlds",
     "split_of": "base",
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
     from guerdon.tasks.corruption import Corrupted
     from guerdon.tasks.countdown import Countdown
     from guerdon.tasks.grid_world import GridWorld
+    from guerdon.tasks.hop_world import HopQuestions
     from guerdon.tasks.mdp import MDP, tabulate
     from guerdon.tasks.random_calculation import RandomCalculation
     from guerdon.tasks.reasoning_gym import ReasoningGym
+    from guerdon.tasks.tool_world import ToolQuestions
     from guerdon.tasks.worlds import World
 
 __all__ = [
@@ -42,10 +46,12 @@ __all__ = [
     "Corrupted",
     "Countdown",
     "GridWorld",
+    "HopQuestions",
     "Problem",
     "RandomCalculation",
     "ReasoningGym",
     "Task",
+    "ToolQuestions",
     "Unscorable",
     "World",
     "split_of",
