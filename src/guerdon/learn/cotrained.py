@@ -7,12 +7,10 @@ after it has scored. A member of the recipe's `models` section attaches columns 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from guerdon import registry
 from guerdon.context import Context
 from guerdon.data.rollouts import Rollouts
 from guerdon.learn import signals
@@ -20,18 +18,10 @@ from guerdon.learn import signals
 FOLDER = "models"
 
 
-def build_with(kind: str, spec: Mapping[str, Any], where: str, **given: Any) -> Any:
-    """Build what a section names; the task and the policy go to factories that ask for them by name."""
-    wanted: Mapping[str, Any] = {}
-    if isinstance(spec, Mapping) and "use" in spec:
-        wanted = inspect.signature(registry.lookup(kind, str(spec["use"]), f"{where}.use")).parameters
-    return registry.build(kind, spec, where, **{name: given[name] for name in given if name in wanted})
-
-
 def build_models(section: Mapping[str, Mapping[str, Any]], task: Any, policy: Any) -> dict[str, Any]:
     """Members of the `models` section by name."""
     return {
-        name: build_with("model", spec, f"models.{name}", task=task, policy=policy)
+        name: signals.build_with("model", spec, f"models.{name}", task=task, policy=policy)
         for name, spec in section.items()
     }
 

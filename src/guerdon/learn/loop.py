@@ -20,7 +20,7 @@ from guerdon.data.io import write
 from guerdon.data.rollouts import Rollouts
 from guerdon.engines.protocol import Sampling
 from guerdon.errors import RecipeError, TrainingError
-from guerdon.learn import filters, signals
+from guerdon.learn import cotrained, filters, signals
 from guerdon.learn.evaluation import Evaluation, evaluate
 from guerdon.learn.interrupts import StopRequest
 from guerdon.learn.policy_loss import reward_penalty
@@ -46,6 +46,7 @@ class Training:
     filters: list[Any]
     credit: Any
     objective: Any
+    models: dict[str, Any] = field(default_factory=dict)
     reference: Any = None
     batch: Rollouts = field(init=False, repr=False)
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
@@ -71,7 +72,8 @@ class Training:
             recipe=recipe,
             engine=engine,
             task=task,
-            rewards=signals.build_rewards(recipe.rewards, task),
+            rewards=signals.build_rewards(recipe.rewards, task, engine),
+            models=cotrained.build_models(recipe.models, task, engine),
             shapes=signals.build_shapes(recipe.shape),
             filters=filters.build_filters(recipe.filters),
             credit=build("credit", recipe.credit, "credit"),
@@ -109,13 +111,14 @@ class Training:
             rollouts = rollouts.replace(
                 ref_logprobs=self.reference.logprobs(rollouts, limits.scoring_temperature)
             )
-        rollouts = signals.score(rollouts, self.rewards, ctx)
+        rollouts, taught = cotrained.score(rollouts, self.rewards, ctx)
         clock.lap("score")
 
         rollouts = signals.shape(rollouts, self.shapes, ctx)
-        metrics = signals.report(rollouts)
+        metrics = signals.report(rollouts) | taught
         rollouts = signals.apply_truncation(rollouts, recipe.truncated)
         rollouts = signals.pay_for_distance(rollouts, reward_penalty(self.objective.kl))
+        rollouts = cotrained.attach(rollouts, self.models, ctx)
         learnt = filters.select(rollouts, self.filters)
         metrics["rollout/kept"] = len(learnt) / len(rollouts)
         if len(learnt) == 0:  # every group was filtered out: nothing to learn from this batch
@@ -127,6 +130,7 @@ class Training:
         self.batch = learnt = signals.keep_advantage(learnt, advantage)
         clock.lap("credit")
 
+        metrics |= cotrained.observe(learnt, self.models, ctx)
         metrics["lr"] = learning_rate(recipe.optim, step, recipe.steps)
         metrics |= update(
             self.engine,
@@ -167,11 +171,13 @@ class Training:
         """Write everything a resumed run needs."""
         self.engine.save(folder, optimizer=True)
         signals.save_states(self.rewards, folder)
+        cotrained.save(self.rewards, self.models, folder)
 
     def load(self, folder: Path) -> None:
         """Inverse of `save`."""
         self.engine.load(folder)
         signals.load_states(self.rewards, folder)
+        cotrained.load(self.rewards, self.models, folder)
 
 
 def train(

@@ -117,6 +117,8 @@ class Recipe(Section):
         sampler, optim, eval, checkpoint: see there.
         rewards: signal name -> {use: ...}; "task.outcome" and "task.steps" ask the task itself.
         shape: signal name -> transforms applied in order.
+        models: name -> {use: critic, ...}: models that attach columns and signals before credit and learn
+            along; a reward such as {use: models.implicit} learns along where it stands.
         epochs, minibatches: passes over the rollouts of a step, and optimizer updates per pass.
         micro_rollouts: rollouts per forward pass; None lets the engine choose.
         truncated: a rollout cut by a limit keeps its advantage, is masked out of the loss, or is scored 0.
@@ -134,6 +136,7 @@ class Recipe(Section):
     sampler: Sampler = field(default_factory=Sampler)
     rewards: dict[str, Spec] = field(default_factory=lambda: {"outcome": {"use": "task.outcome"}})
     shape: dict[str, list[Spec]] = field(default_factory=dict)
+    models: dict[str, Spec] = field(default_factory=dict)
     credit: Spec = field(default_factory=lambda: {"use": "grpo"})
     objective: Spec = field(default_factory=lambda: {"use": "ppo"})
     optim: Optim = field(default_factory=Optim)
@@ -156,6 +159,7 @@ class Recipe(Section):
             put(name, read_spec(getattr(self, name), name))
         put("rewards", {n: read_spec(s, f"rewards.{n}") for n, s in read_named(self.rewards, "rewards")})
         put("shape", {n: read_specs(s, f"shape.{n}") for n, s in read_named(self.shape, "shape")})
+        put("models", {n: read_spec(s, f"models.{n}") for n, s in read_named(self.models, "models")})
         put("filters", read_specs(self.filters, "filters"))
         super().__post_init__()
         if not self.rewards:
@@ -262,6 +266,8 @@ class Recipe(Section):
         for name, chain in self.shape.items():
             for i, spec in enumerate(chain):
                 yield "shape", f"shape.{name}.{i}", spec
+        for name, spec in self.models.items():
+            yield "model", f"models.{name}", spec
         yield "credit", "credit", self.credit
         for i, spec in enumerate(self.filters):
             yield "filter", f"filters.{i}", spec

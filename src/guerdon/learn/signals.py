@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,12 +15,14 @@ from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import RecipeError
-from guerdon.registry import build
+from guerdon.registry import build, lookup
 
 Reward = Callable[..., Signal]
 
 
-def build_rewards(section: Mapping[str, Mapping[str, Any]], task: Any) -> dict[str, Reward]:
+def build_rewards(
+    section: Mapping[str, Mapping[str, Any]], task: Any, policy: Any = None
+) -> dict[str, Reward]:
     """Reward objects by name; `task.outcome` and `task.steps` are the task's own checkers.
 
     Raises:
@@ -35,8 +38,16 @@ def build_rewards(section: Mapping[str, Mapping[str, Any]], task: Any) -> dict[s
                 raise RecipeError(f"rewards.{name}.use: the task {task.name!r} has no steps to check")
             rewards[name] = task.steps
         else:
-            rewards[name] = build("reward", spec, f"rewards.{name}")
+            rewards[name] = build_with("reward", spec, f"rewards.{name}", task=task, policy=policy)
     return rewards
+
+
+def build_with(kind: str, spec: Mapping[str, Any], where: str, **given: Any) -> Any:
+    """Build what a section names; `given` goes to factories that ask for it by name."""
+    wanted: Mapping[str, Any] = {}
+    if isinstance(spec, Mapping) and "use" in spec:
+        wanted = inspect.signature(lookup(kind, str(spec["use"]), f"{where}.use")).parameters
+    return build(kind, spec, where, **{name: given[name] for name in given if name in wanted})
 
 
 def build_shapes(
