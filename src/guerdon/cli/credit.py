@@ -82,7 +82,9 @@ def _print(result: dict[str, Any]) -> None:
     )
     for source, numbers in result["sources"].items():
         told = [
-            f"{name.replace('_', ' ')} {show.number(numbers[name])}" for name in numbers if name not in _SHOWN
+            f"{name.replace('_', ' ')} {show.number(value)}"
+            for name, value in numbers.items()
+            if name not in _SHOWN and (value or name != "dropped")
         ]
         if told:
             show.note(f"{source}: {', '.join(told)}")

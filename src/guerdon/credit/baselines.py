@@ -55,7 +55,8 @@ def observations(
         DataError: the unit is "row" and there are no steps, or "node" and the level is not the step.
     """
     if unit == "node":
-        labels = np.where(view.first_of_node(), labels, -1)
+        once = view.first_of_node((labels >= 0) & ~np.isnan(values))
+        labels = np.where(once, labels, -1)
     weights = {"token": view.acted_counts, "row": view.step_counts}.get(unit)
     return label_moments(values, labels, n_labels, None if weights is None else weights())
 

@@ -27,6 +27,7 @@ class Part(NamedTuple):
 
     Attributes:
         source: the values it started from.
+        backed: what the backup made of them: the values that are compared.
         compared: what its baseline made of them, on the source's spans.
         labels, n_labels: the groups they were compared in; None where nothing was compared.
         advantage: fresh values to be summed, on the spans of `level`.
@@ -34,6 +35,7 @@ class Part(NamedTuple):
     """
 
     source: Signal
+    backed: np.ndarray
     compared: np.ndarray
     labels: np.ndarray | None
     n_labels: int
@@ -106,7 +108,8 @@ class Level:
         at = view.at(signal.level)
         compares = getattr(self.baseline, "compares", True)
         labels, n_labels = self.group(at) if compares else (None, 0)
-        compared = self.baseline(self.backup(signal.values, at), labels, n_labels, at)
+        backed = self.backup(signal.values, at)
+        compared = self.baseline(backed, labels, n_labels, at)
         advantage = compared
         if self.then:
             written = at.compared()
@@ -116,7 +119,7 @@ class Level:
             advantage, at = out if isinstance(out, tuple) else (out, at)
         if np.may_share_memory(advantage, signal.values):  # the caller's values: not ours to write to
             advantage = advantage.copy()
-        return Part(signal, compared, labels, n_labels, advantage, at.level)
+        return Part(signal, backed, compared, labels, n_labels, advantage, at.level)
 
 
 def finite_weight(weight: Any, name: str) -> float:
@@ -188,7 +191,9 @@ class Credit:
         for i, (level, part) in enumerate(zip(self.levels, parts, strict=True)):
             earlier = sum(other.name == level.name for other in self.levels[:i])
             key = f"{level.name}.{earlier + 1}" if earlier else level.name
-            report = describe_level(part.source.values, part.compared, part.labels, part.n_labels)
+            report = describe_level(
+                part.source.values, part.backed, part.compared, part.labels, part.n_labels
+            )
             report |= describe_agreement(
                 view, part.advantage, part.level, [(o.advantage, o.level) for o in parts[:i]], list(reports)
             )

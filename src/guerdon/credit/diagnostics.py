@@ -11,12 +11,13 @@ from guerdon.data.kernels import label_moments, segment_spread
 
 
 def describe_level(
-    values: np.ndarray, advantage: np.ndarray, labels: np.ndarray | None, n_labels: int
+    values: np.ndarray, backed: np.ndarray, advantage: np.ndarray, labels: np.ndarray | None, n_labels: int
 ) -> dict[str, float]:
     """Numbers about one level of a credit computation.
 
     Args:
         values: the source's values (spans,), NaN missing.
+        backed: the values that were compared (spans,).
         advantage: what became of them (spans,).
         labels, n_labels: the groups they were compared in; None where nothing was compared.
 
@@ -36,7 +37,7 @@ def describe_level(
         "dropped": float(len(compared) - assigned),
         "abs_advantage": float(size.mean()) if assigned else 0.0,
     }
-    return report if labels is None else report | _describe_groups(values, labels, n_labels)
+    return report if labels is None else report | _describe_groups(backed, labels, n_labels)
 
 
 def _describe_groups(values: np.ndarray, labels: np.ndarray, n_labels: int) -> dict[str, float]:

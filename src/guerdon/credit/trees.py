@@ -42,6 +42,8 @@ def _below(values: np.ndarray, labels: np.ndarray, n_labels: int, agg: str) -> n
 class NodeRewards:
     """r(s) = V(s) + eta e(s), V(s) = agg over the leaves l below s of gamma^d(s,l) O_l, d in steps.
 
+    Copies of a node get one reward; e is the mean over them.
+
     Attributes:
         gamma: discount per step towards the leaf.
         eta: weight of the step's own score e, the step signal `own`.
@@ -68,8 +70,10 @@ class NodeRewards:
         behind = np.repeat(offsets[1:], np.diff(offsets)) - 1 - np.arange(offsets[-1])
         leaf = steps.per_rollout(view.signal(self.outcome, "rollout").values)
         value = _below(self.gamma**behind * leaf, labels, n_labels, self.agg)
-        own = view.signal(self.own, "step").values if self.eta else 0.0
-        return Signal(value + self.eta * own, "step", self.name)
+        if self.eta:  # a step that rollouts share has one score, whatever its copies say
+            own = view.signal(self.own, "step").values
+            value = value + self.eta * _below(own, labels, n_labels, "mean")
+        return Signal(value, "step", self.name)
 
 
 @dataclass(frozen=True)
@@ -83,5 +87,8 @@ class ShareNodes:
 
     def __call__(self, values: np.ndarray, view: View) -> np.ndarray:
         labels, n_labels = node_labels(view)
-        shared = _below(values, labels, n_labels, "mean")
-        return shared / np.bincount(labels, minlength=n_labels)[labels] if self.once else shared
+        written = view.compared()
+        own = values if written is None else np.where(written, values, np.nan)
+        count, mean, _ = label_moments(own, labels, n_labels)
+        shared = np.where(np.isnan(own), np.nan, mean[labels])
+        return shared / np.maximum(count, 1)[labels] if self.once else shared

@@ -88,13 +88,15 @@ class View:
             return np.ones(self.rollouts.count("step"))
         return np.diff(self.inside("step")).astype(np.float64)
 
-    def first_of_node(self) -> np.ndarray:
-        """Which steps are the first, in row order, that carry their node in their group, bool (steps,)."""
+    def first_of_node(self, among: np.ndarray) -> np.ndarray:
+        """Which steps are the first of those `among` that carry their node in their group, bool (steps,)."""
         if self.level != "step" or self.rollouts.node is None:
             raise DataError(f'{self.method} needs per-step tree nodes: column "node"')
-        labels = kernels.pair_labels(self.per_rollout(self.rollouts.groups()[0]), self.rollouts.node)[0]
-        first = np.zeros(len(labels), bool)
-        first[kernels.first_positions(labels)] = True
+        at = np.flatnonzero(among)
+        prompt = self.per_rollout(self.rollouts.groups()[0])
+        labels = kernels.pair_labels(prompt[at], self.rollouts.node[at])[0]
+        first = np.zeros(len(among), bool)
+        first[at[kernels.first_positions(labels)]] = True
         return first
 
     def signal(self, name: str, level: str | None = None) -> Signal:
