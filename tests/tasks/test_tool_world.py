@@ -100,7 +100,9 @@ def test_gold_traces_give_the_value_of_the_question(seed, terms, operators, cons
     assert eval(expression) == int(problem.reference["answer"])  # our own text
     assert world.check(problem.solution, None, problem.meta) == 1.0
     replies = world.replay(problem.solution, problem.meta).replies
-    assert all(r.useful and r.grounded for r in replies[:-1])
+    before = [world.start(problem.meta), *(r.state for r in replies)]
+    assert all(r.grounded for r in replies)
+    assert all(r.useful or r.state == s for r, s in zip(replies, before, strict=False))  # times 1
     assert len(problem.reference["calls"]) == len(replies) - 1
     table = tabulate(world, problem)
     value = table.optimal(0.9)[0][0]

@@ -14,7 +14,7 @@ outside 0..`high` are errors: the reply says so and nothing changes.
 
 The gold trace is in `reference.calls`, with calculations as numbers: `calc 4*3` and `calc pear*3` are the
 same call. A state is what was looked up and the last result; `useful` marks calls of the gold trace that
-were still missing.
+were still missing (a calculation that changes nothing, such as times 1, brings nothing).
 """
 
 from __future__ import annotations
