@@ -1,22 +1,16 @@
 """What recipes name: models that start as a copy of the policy (or from a folder) and learn during the run.
 
 Under `rewards` a model gives one signal; under `models` it attaches columns and signals before credit. The
-loop passes `policy`, its own engine; nothing here trains that one.
+loop passes `policy`, its own engine; nothing here trains that one. Annotations name nothing that would have
+to be imported, because a recipe's values are checked against them before torch is loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from guerdon.errors import RecipeError
-
-if TYPE_CHECKING:
-    from guerdon.models.critic import TokenCritic
-    from guerdon.models.implicit import ImplicitPRM
-    from guerdon.models.progress import ProgressEstimator
-    from guerdon.models.step_classifier import StepClassifier
-    from guerdon.models.utterance_critic import UtteranceCritic
 
 Init = str | Mapping[str, Any] | None
 
@@ -53,7 +47,7 @@ def implicit(
     update: Literal["after", "before"] = "after",
     seed: int = 0,
     policy: Any = None,
-) -> ImplicitPRM:
+) -> Any:
     """An implicit process reward that goes on learning from the run's outcomes; see `ImplicitPRM`.
 
     Args:
@@ -98,7 +92,7 @@ def classifier(
     update: Literal["after", "before"] = "after",
     seed: int = 0,
     policy: Any = None,
-) -> StepClassifier:
+) -> Any:
     """A step classifier that goes on learning from the signal `labels`; see `StepClassifier`."""
     from guerdon.models.step_classifier import StepClassifier
 
@@ -131,7 +125,7 @@ def progress(
     update: Literal["after", "before"] = "after",
     seed: int = 0,
     policy: Any = None,
-) -> ProgressEstimator:
+) -> Any:
     """A progress estimator that goes on learning from returns; see `ProgressEstimator`."""
     from guerdon.models.progress import ProgressEstimator
 
@@ -164,7 +158,7 @@ def critic(
     max_grad_norm: float = 1.0,
     seed: int = 0,
     policy: Any = None,
-) -> TokenCritic:
+) -> Any:
     """A token critic for `gae`, learning with the policy; see `TokenCritic`."""
     from guerdon.models.critic import TokenCritic
 
@@ -202,7 +196,7 @@ def utterance_critic(
     trunk: bool = True,
     seed: int = 0,
     policy: Any = None,
-) -> UtteranceCritic:
+) -> Any:
     """A double critic of utterances for `archer`, learning with the policy; see `UtteranceCritic`."""
     from guerdon.models.utterance_critic import UtteranceCritic
 
