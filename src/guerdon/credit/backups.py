@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from guerdon.credit.placing import place
-from guerdon.credit.reweighting import min_form, softmin_form
+from guerdon.credit.reweighting import largest_suffix_sum, min_form, softmin_form
 from guerdon.credit.view import View
 from guerdon.data.kernels import segment_gae, segment_scan
 from guerdon.errors import RecipeError
@@ -105,12 +105,10 @@ class SuffixMaxScale:
 
     def __call__(self, values: np.ndarray, view: View) -> np.ndarray:
         counted = view.compared()
-        returns = values
         if self.along == "rollout":
-            returns = segment_scan(values, view.offsets, 1.0, mask=counted)
-        elif counted is not None:
-            returns = values[counted]
-        top, bottom = np.fmax.reduce(returns, initial=0.0), np.fmin.reduce(returns, initial=0.0)
+            return values / (largest_suffix_sum(values, view.offsets, counted) + self.eps)
+        shown = values if counted is None else values[counted]
+        top, bottom = np.fmax.reduce(shown, initial=0.0), np.fmin.reduce(shown, initial=0.0)
         return values / (max(float(top), -float(bottom)) + self.eps)
 
 

@@ -112,7 +112,7 @@ class Level:
         compared = self.baseline(backed, labels, n_labels, at)
         advantage = compared
         if self.then:
-            written = at.compared()
+            written = None if at.level == "token" else at.compared()  # scans of tokens pass over them
             advantage = compared if written is None else np.where(written, compared, 0.0)
         for stage in self.then:
             out = stage(advantage, at)
@@ -210,7 +210,8 @@ class Credit:
 
     def _mix(self, view: View, parts: Sequence[Part]) -> Signal:
         total: np.ndarray | None = None
-        for level, part in zip(self.levels, parts, strict=True):
+        pairs = sorted(zip(self.levels, parts, strict=True), key=lambda pair: pair[1].level != view.finest)
+        for level, part in pairs:  # one that is on the finest spans already is the place to sum up in
             total = _add(view, total, part, _weight(level, view))
         assert total is not None
         mask = view.at(view.finest).compared()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from guerdon.credit.view import View
-from guerdon.data.kernels import segment_reduce, segment_spread
+from guerdon.data.kernels import segment_last, segment_spread
 
 
 def place(values: np.ndarray, view: View, level: str, how: str = "all") -> np.ndarray:
@@ -28,11 +28,8 @@ def place(values: np.ndarray, view: View, level: str, how: str = "all") -> np.nd
     if how != "last" or written is None:
         return segment_spread(values, inside, how)
     out = np.zeros(inside[-1])
-    filled = np.diff(inside) > 0
-    index = np.where(written, np.arange(len(written)), -1).astype(np.float64)
-    last = segment_reduce(index, inside, "max")[filled]
-    end = inside[1:][filled] - 1
-    out[np.where(last >= 0, last, end).astype(np.int64)] = values[filled]
+    last = segment_last(written, inside)
+    out[last[last >= 0]] = values[last >= 0]
     return out
 
 

@@ -1,4 +1,4 @@
-"""Min-form returns: step rewards reweighted so that an ordinary sum of them acts like a minimum.
+"""Rewards reweighted before they are summed: sums that act like a minimum, sums that stay below 1.
 
 Arrays in, arrays out; `counted` says which spans take part (None: all), the others get 0.
 """
@@ -60,6 +60,34 @@ def min_form(rewards: np.ndarray, offsets: np.ndarray, counted: np.ndarray | Non
     out = np.empty(len(rewards))
     launch(_min_form, len(out), rewards, spans(offsets, len(rewards)), as_mask(counted, len(rewards)), out)
     return out
+
+
+def largest_suffix_sum(values: np.ndarray, offsets: np.ndarray, counted: np.ndarray | None = None) -> float:
+    """max over the batch of |sum_{k >= t} x_k|, sums inside each rollout; 0 where nothing is present.
+
+    A missing value makes the sums before it missing; they are left out.
+    """
+    values = flat(values)
+    out = np.zeros(len(offsets) - 1)
+    launch(
+        _largest_suffix, len(values), values, spans(offsets, len(values)), as_mask(counted, len(values)), out
+    )
+    return float(out.max(initial=0.0))
+
+
+@parallel_kernel
+def _largest_suffix(values, offsets, counted, out):
+    for s in prange(len(offsets) - 1):
+        total, top, low = 0.0, 0.0, 0.0
+        for i in range(offsets[s + 1] - 1, offsets[s] - 1, -1):
+            if len(counted) > 0 and not counted[i]:
+                continue
+            total += np.float64(values[i])
+            if total > top:
+                top = total
+            if total < low:
+                low = total
+        out[s] = max(top, -low)
 
 
 @parallel_kernel

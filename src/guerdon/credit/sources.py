@@ -83,10 +83,9 @@ class Moved:
         signal = resolve(self.source, view, self.origin)
         values = signal.values
         if signal.level != self.level:
-            mask = view.at(signal.level).compared()
-            if mask is not None and self.how == "sum":
-                values = np.where(mask, values, 0.0)
-            values = segment_reduce(values, view.at(self.level).inside(signal.level), self.how)
+            mask = None if self.how in ("last", "first") else view.at(signal.level).compared()
+            inside = view.at(self.level).inside(signal.level)
+            values = segment_reduce(values, inside, self.how, mask=mask)
         return Signal(self.scale * values, self.level, self.name)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from guerdon.credit.baselines import at_least_zero, choice
 from guerdon.credit.view import View
-from guerdon.data.kernels import label_loo_mean, label_moments, label_sum, segment_reduce
+from guerdon.data.kernels import label_loo_mean, label_moments, label_sum, segment_add, segment_reduce
 from guerdon.errors import RecipeError
 
 
@@ -36,16 +36,18 @@ def leave_one_out_rate(
 
 
 def _totals(values: np.ndarray, view: View, weights: np.ndarray | None = None) -> np.ndarray:
-    counted = view.compared()
     values = values if weights is None else values * weights
-    return segment_reduce(values if counted is None else np.where(counted, values, 0.0), view.offsets)
+    return segment_reduce(values, view.offsets, mask=view.compared())
 
 
-def _subtract(values: np.ndarray, baseline: np.ndarray, singleton: str) -> np.ndarray:
+def _subtract(values: np.ndarray, baseline: np.ndarray, view: View, singleton: str) -> np.ndarray:
+    """Values less one baseline per rollout, NaN where there is none to subtract."""
+    out = np.array(values, dtype=np.float64)
     alone = np.isnan(baseline)
-    if singleton == "zero":
-        return np.where(alone, np.where(np.isnan(values), np.nan, 0.0), values - baseline)
-    return values - np.where(alone, 0.0, baseline)
+    if singleton == "zero" and alone.any():
+        out[view.per_rollout(alone) & ~np.isnan(out)] = 0.0
+    segment_add(out, np.where(alone, 0.0, -baseline), view.offsets)
+    return out
 
 
 @dataclass(frozen=True)
@@ -71,19 +73,15 @@ class DenseLeaveOneOut:
         mean = _row_means(values, view)
         if self.form == "mean":
             others = label_loo_mean(mean, groups, n_groups)
-            return _subtract(values, view.per_rollout(others), self.singleton)
+            return _subtract(values, others, view, self.singleton)
         count, centre, _ = label_moments(mean, groups, n_groups)
         factor = np.divide(count, count - 1, out=np.full(n_groups, np.nan), where=count > 1)
         stretched = values * view.per_rollout(np.where(np.isnan(factor), 1.0, factor)[groups])
-        return _subtract(stretched, view.per_rollout((factor * centre)[groups]), self.singleton)
+        return _subtract(stretched, (factor * centre)[groups], view, self.singleton)
 
 
 def _row_means(values: np.ndarray, view: View) -> np.ndarray:
-    counted = view.compared()
-    if counted is None:
-        return segment_reduce(values, view.offsets, "mean")
-    number = segment_reduce(counted.astype(np.float64), view.offsets)
-    return np.divide(_totals(values, view), number, out=np.full(len(number), np.nan), where=number > 0)
+    return segment_reduce(values, view.offsets, "mean", mask=view.compared())
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,9 @@ class TokenLeaveOneOut:
         tokens = view.acted_counts()
         rate = leave_one_out_rate(_totals(values, view), _totals(tokens, view), groups, n_groups)
         counted = tokens if self.last_counts else np.maximum(tokens - 1, 0)
-        alone = np.isnan(rate)
-        baseline = view.per_rollout(np.where(alone, 0.0, rate)) * counted
-        return _subtract(values, np.where(view.per_rollout(alone), np.nan, baseline), self.singleton)
+        alone = view.per_rollout(np.isnan(rate))
+        out = values - np.where(alone, 0.0, view.per_rollout(rate) * counted)
+        return np.where(alone & ~np.isnan(out), 0.0, out) if self.singleton == "zero" else out
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ class StepLeaveOneOut:
 
     def __call__(self, values: np.ndarray, labels: Any, n_labels: int, view: View) -> np.ndarray:
         others = label_loo_mean(_row_means(values, view), *view.rollouts.groups())
-        return _subtract(values, view.per_rollout(others), self.singleton)
+        return _subtract(values, others, view, self.singleton)
 
 
 @dataclass(frozen=True)
@@ -154,7 +152,7 @@ class ReturnLeaveOneOut:
         length = _totals(tokens, view)
         exposure = length if self.width is None else np.full(len(length), float(self.width))
         rate = leave_one_out_rate(_totals(values, view, tokens), exposure, *view.rollouts.groups())
-        return _subtract(values, view.per_rollout(rate), self.singleton)
+        return _subtract(values, rate, view, self.singleton)
 
 
 @dataclass(frozen=True)
@@ -176,4 +174,4 @@ class FirstSpanLeaveOneOut:
         count, mean, _ = label_moments(first, groups, n_groups)
         factor = np.divide(count, count - 1, out=np.full(n_groups, np.nan), where=count > 1)
         scaled = values * view.per_rollout(np.where(np.isnan(factor), 1.0, factor)[groups])
-        return _subtract(scaled, view.per_rollout((factor * mean)[groups]), self.singleton)
+        return _subtract(scaled, (factor * mean)[groups], view, self.singleton)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class View:
     level: str
     method: str = "credit"
     ctx: Context | None = None
+    _known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def at(self, level: str) -> View:
         """The same rollouts seen at another level."""
@@ -76,11 +77,16 @@ class View:
 
     def acted_counts(self) -> np.ndarray:
         """Tokens the policy chose in every span (characters where there are no tokens), float64 (spans,)."""
-        rollouts = self.rollouts
-        if rollouts.acted is None or rollouts.all_acted:
-            return span_lengths(rollouts, self.level).astype(np.float64)
-        acted = Signal(rollouts.acted.values, "token", "acted")
-        return rollouts.reduce(acted, to=self.level).values
+        rollouts, key = self.rollouts, f"acted {self.level}"
+        if key not in self._known:
+            if rollouts.acted is None or rollouts.all_acted:
+                found = span_lengths(rollouts, self.level).astype(np.float64)
+            elif self.level == "token":
+                found = rollouts.acted.values.astype(np.float64)
+            else:
+                found = kernels.segment_count(rollouts.acted.values, self.inside("token"))
+            self._known[key] = found
+        return self._known[key]
 
     def step_counts(self) -> np.ndarray:
         """Steps in every span of a level at least as coarse as the step, float64 (spans,)."""

@@ -15,6 +15,7 @@ from guerdon.data.kernels.labels import (
     label_sum,
     label_var,
 )
+from guerdon.data.kernels.masks import segment_count, segment_last
 from guerdon.data.kernels.pairs import first_positions, pair_labels
 from guerdon.data.kernels.scans import segment_gae, segment_scan
 from guerdon.data.kernels.segments import (
@@ -40,7 +41,9 @@ __all__ = [
     "masked_moments",
     "pair_labels",
     "segment_add",
+    "segment_count",
     "segment_gae",
+    "segment_last",
     "segment_reduce",
     "segment_scan",
     "segment_spread",

@@ -13,7 +13,11 @@ HOW_SPREAD = ("all", "last", "first", "share")
 
 
 def segment_reduce(
-    values: np.ndarray, offsets: np.ndarray, how: str = "sum", skip_missing: bool = False
+    values: np.ndarray,
+    offsets: np.ndarray,
+    how: str = "sum",
+    skip_missing: bool = False,
+    mask: np.ndarray | None = None,
 ) -> np.ndarray:
     """One value per segment: `out[s] = how(values[offsets[s]:offsets[s+1]])`.
 
@@ -23,19 +27,22 @@ def segment_reduce(
         how: one of `HOW_REDUCE`.
         skip_missing: leave NaN out of the segment. Otherwise a segment with a NaN part is NaN
             (`last` and `first` look at their own part only).
+        mask: bool (total,) of the parts that count; the others are not there. Not for `last` and `first`.
 
     Returns:
         float64 (S,). Nothing to reduce: sum 0 and prod 1 for an empty segment; NaN for the other
         forms, and for a segment whose parts are all missing.
 
     Raises:
-        DataError: unknown `how`, or offsets that do not fit the values.
+        DataError: unknown `how`, or offsets or mask that do not fit the values.
     """
     code = _code(how, HOW_REDUCE)
     values = flat(values)
     offsets = spans(offsets, len(values))
+    if mask is not None and how in ("last", "first"):
+        raise DataError(f"how={how!r} takes no mask")
     out = np.empty(len(offsets) - 1)
-    launch(_reduce, len(values), values, offsets, code, bool(skip_missing), out)
+    launch(_reduce, len(values), values, offsets, code, bool(skip_missing), counted(mask, len(values)), out)
     return out
 
 
@@ -103,15 +110,18 @@ def _code(how: str, valid: tuple[str, ...]) -> int:
 
 
 @parallel_kernel
-def _reduce(values, offsets, code, skip_missing, out):
+def _reduce(values, offsets, code, skip_missing, mask, out):
     for s in prange(len(offsets) - 1):
         part = values[offsets[s] : offsets[s + 1]]
         if 4 <= code <= 5:
             out[s] = _end(part, code == 4, skip_missing)
             continue
         total, product, low, high = 0.0, 1.0, np.inf, -np.inf
-        seen = 0
+        seen, size = 0, len(part)
         for i in range(len(part)):
+            if len(mask) > 0 and not mask[offsets[s] + i]:
+                size -= 1
+                continue
             x = np.float64(part[i])
             if np.isnan(x):
                 continue
@@ -125,7 +135,7 @@ def _reduce(values, offsets, code, skip_missing, out):
             else:
                 product *= x
         result = np.nan
-        if seen == len(part) or (skip_missing and seen > 0):
+        if seen == size or (skip_missing and seen > 0):
             if code == 0:
                 result = total
             elif code == 6:

@@ -59,9 +59,10 @@ def prime(
     form = choice(loo or ("code" if variant == "release" else "paper"), ("paper", "code"), "loo")
     check_beta(beta)
     carry = RewardToGo(gamma)
+    last = () if gamma == 1 else (Place(how="last"), carry)  # undiscounted it is the same on every token
     return Credit(
         [
-            Level("outcome", span="rollout", baseline=LeaveOneOut(), then=(Place(how="last"), carry)),
+            Level("outcome", span="rollout", baseline=LeaveOneOut(), then=last),
             Level(
                 "implicit",
                 span="token",
