@@ -9,7 +9,9 @@ import pytest
 
 from guerdon.sandbox import Limits, Report, Sandbox, why_not
 
-LIMITS = Limits(wall=2.0, cpu=2.0, memory=256 << 20)
+LIMITS = Limits(wall=60.0, cpu=60.0, memory=256 << 20)
+SHORT = LIMITS.with_(wall=2.0, cpu=2.0)
+"""For programs that would never end."""
 
 
 @pytest.fixture(scope="session")

@@ -200,20 +200,20 @@ def test_stop_at_the_first_failure(check: Check) -> None:
 def test_tests_after_a_hang_get_a_new_process(check: Check) -> None:
     program = "def f(x):\n    while x == 1: pass\n    return x"
     tests = ["assert f(0) == 0", "assert f(1) == 1", "assert f(2) == 2"]
-    report = check(program, *tests, limits=Limits(wall=5, test=0.3))
+    report = check(program, *tests, limits=Limits(wall=60, test=1))
     assert [t.status for t in report.tests] == ["passed", "timeout", "passed"]
-    assert "0.3 s" in report.tests[1].text
+    assert "1 s" in report.tests[1].text
 
 
 def test_the_whole_item_has_one_wall_clock(check: Check) -> None:
-    report = check("import time\ndef f(x): time.sleep(1); return x", *["f(1)"] * 9, limits=Limits(wall=1.5))
+    report = check("import time\ndef f(x): time.sleep(2); return x", *["f(1)"] * 9, limits=Limits(wall=3.5))
     assert [t.status for t in report.tests[:3]] == ["passed", "timeout", "not run"]
-    assert report.wall < 3
+    assert report.wall < 9 * 2
 
 
 def test_cpu_seconds_of_all_processes_count(check: Check) -> None:
     program = "import os\ndef f(x):\n    for _ in range(3): os.fork()\n    while True: pass"
-    report = check(program, limits=Limits(wall=20, cpu=0.5))
+    report = check(program, limits=Limits(wall=60, cpu=0.5))
     assert report.tests[0].status == "timeout" and "CPU" in report.tests[0].text
 
 

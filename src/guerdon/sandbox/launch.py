@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import shutil
@@ -51,6 +52,7 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",  # the order of a set of strings, and with it a verdict, must not depend on the run
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUTF8": "1",
+    "LD_BIND_NOW": "1",  # else every child binds the same functions anew
     "MALLOC_ARENA_MAX": "2",
     **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")},
 }
@@ -106,18 +108,20 @@ def start(settings: Settings, limits: Limits) -> tuple[subprocess.Popen[bytes], 
         raise SandboxError(reason)
     user = None if settings.unsafe else untrusted_user()
     command = _bare() if settings.unsafe else _isolated(settings, user)
+    hello = _hello(settings, limits, user)
     host, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     errors = tempfile.TemporaryFile()  # noqa: SIM115  (the worker closes it once the sandbox is up)
     try:
         with ours:
             process = _spawner().spawn(command, ours.fileno(), errors)
-        own = os.pidfd_open(os.getpid())  # by which the sandbox notices our death
-        wire.send(host, _hello(settings, limits, user), [own])
-        os.close(own)
     except OSError as error:
         host.close()
         errors.close()
         raise SandboxError(f"the sandbox does not start: {error}") from error
+    own = os.pidfd_open(os.getpid())  # by which the sandbox notices our death
+    with contextlib.suppress(OSError):  # it has ended already: nobody answers, and `errors` says why
+        wire.send(host, hello, [own])
+    os.close(own)
     return process, host, errors
 
 

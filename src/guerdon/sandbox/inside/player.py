@@ -94,7 +94,12 @@ class Player:
             if type(code) is str:
                 code = compile(code, FILE, "exec", dont_inherit=True)
             exec(code, found)
-            text = encode({name: found[name] for name in names if name in found}, self.handle)
+            pairs = [
+                f"[{encode_basestring_ascii(name)},{encode(found[name], self.handle)}]"
+                for name in names
+                if name in found
+            ]
+            text = f'{{"dict":[{",".join(pairs)}]}}'
         except BaseException as error:
             return self._failure(error)
         return f'["value",{text}]'.encode()

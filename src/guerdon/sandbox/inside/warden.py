@@ -239,6 +239,7 @@ def main(fd: int) -> None:
     if message is None:
         return
     settings, (host,) = message
+    os.environ.pop("LD_BIND_NOW", None)  # it was meant for this process
     sys.path += settings["path"]
     for name in settings["preload"]:
         importlib.import_module(name)
