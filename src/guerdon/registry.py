@@ -27,6 +27,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "tools": "guerdon.tasks.tool_world:ToolQuestions",
     },
     "reward": {
+        "audit.reasoning_patterns": "guerdon.audit.behaviours:reasoning_patterns",
         "judge.checklist": "guerdon.judge.factories:checklist",
         "judge.pairwise": "guerdon.judge.factories:pairwise",
         "judge.rate": "guerdon.judge.factories:rate",
@@ -147,12 +148,13 @@ def lookup(kind: str, name: str, where: str | None = None) -> Callable[..., Any]
 
 
 def published(kind: str) -> list[str]:
-    """Slugs of the catalogue's family of that name, sorted; their modules are not imported."""
+    """Slugs of the catalogue's families that have this kind, sorted; their modules are not imported."""
     if kind not in _CATALOGUED:
         return []
     from guerdon.systems import catalogue
 
-    return [slug for slug, module in catalogue.slugs().items() if module.split(".")[2] == kind]
+    families = ("credit", "shape") if kind == "credit" else (kind,)
+    return [slug for slug, module in catalogue.slugs().items() if module.split(".")[2] in families]
 
 
 def _published(kind: str, name: str) -> Callable[..., Any] | None:
@@ -163,8 +165,7 @@ def _published(kind: str, name: str) -> Callable[..., Any] | None:
 
     if name not in catalogue.slugs():
         return None
-    entry = catalogue.find(name)
-    return entry.factory if entry.kind == kind else None
+    return catalogue.find(name).of_kind(kind)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
