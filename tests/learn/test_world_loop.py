@@ -131,3 +131,12 @@ def test_worked_solutions_teach_the_moves_not_the_maps():
     assert seen[rollouts.acted.values].mean() > -1.0 > -2.0 > seen[~rollouts.acted.values].mean()
     found = evaluate(engine, WORLD, problems=20, max_new_tokens=3)
     assert found.unscored == 0 and found.pass_1.mean >= 0
+
+
+@pytest.mark.parametrize("slug", ["gigpo", "salt"])
+def test_published_methods_read_what_worlds_record(tmp_path, slug):
+    recipe = world_recipe(steps=1, credit=slug, eval={"every": 0}, save_rollouts_every=1).validate()
+    run = run_recipe(tmp_path / "run", recipe)
+    assert np.isfinite(run.metrics()["loss"][1])
+    with pytest.raises(RecipeError, match="credit"):
+        world_recipe(credit="toolrl").validate()

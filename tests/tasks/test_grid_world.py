@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from guerdon.data import Ragged, Rollouts
 from guerdon.errors import DataError
+from guerdon.registry import build
 from guerdon.tasks.base import SPLITS, split_of
 from guerdon.tasks.grid_world import GridWorld
 from guerdon.tasks.worlds import REPLY_END
@@ -162,3 +163,10 @@ def test_parameters_out_of_range_are_named(config, message):
 def test_a_world_without_problems_says_so():
     with pytest.raises(DataError, match="moves"):
         GridWorld(size=2, moves=(50, 60)).draw(random.Random(0))
+
+
+@pytest.mark.parametrize("use", ["grid_world", "tools", "hops"])
+def test_a_preface_changes_prompts_only(use):
+    plain, told = build("task", {"use": use}), build("task", {"use": use, "preface": "Act.\n"})
+    for a, b in zip(plain.problems("train", 3), told.problems("train", 3), strict=True):
+        assert b.prompt == "Act.\n" + a.prompt and b.solution == a.solution and b.meta == a.meta

@@ -57,13 +57,22 @@ def check_name(kind: str, where: str, spec: Spec) -> None:
         RecipeError: the nearest valid name is offered.
     """
     extra = TASK_REWARDS if kind == "reward" else ()
-    known = [*registry.names(kind), *extra]
-    if spec["use"] not in known:
+    known = [*registry.names(kind), *registry.published(kind), *extra]
+    if spec["use"] not in known and not _is_slug(kind, spec["use"]):
         hint = registry.nearest(spec["use"], known) or f" (no {kind} is registered)"
         raise RecipeError(f"{where}.use: unknown {kind} {spec['use']!r}{hint}")
     if spec["use"] in extra and len(spec) > 1:
         key = next(key for key in spec if key != "use")
         raise RecipeError(f"{where}.{key}: unknown field; {spec['use']!r} has no parameters")
+
+
+def _is_slug(kind: str, name: str) -> bool:
+    """Whether the catalogue has an entry of that name; that it fits the kind shows when it is looked up."""
+    if kind not in ("reward", "shape", "credit"):
+        return False
+    from guerdon.systems import catalogue
+
+    return name in catalogue.slugs()
 
 
 def check_parameters(kind: str, where: str, spec: Spec) -> None:

@@ -72,6 +72,7 @@ def rollouts_of(policy: TabularPolicy, walks: Walks) -> Rollouts:
         np.concatenate([np.arange(1, n + 1) for n in lengths]) if len(lengths) else here[0]
     )
     final = actions.offsets[1:] - 1
+    known = {name: not np.isnan(every[name]).all() for name in _STEP_SIGNALS}
     success = every["success"][here][final]
     texts = _texts(policy, walks, actions)
     return Rollouts(
@@ -88,7 +89,7 @@ def rollouts_of(policy: TabularPolicy, walks: Walks) -> Rollouts:
         state=every["keys"][here[0]],
         signals={
             "outcome": Signal(success, "rollout", "outcome"),
-            **{name: Signal(every[name][here], "step", name) for name in _STEP_SIGNALS},
+            **{name: Signal(every[name][here], "step", name) for name in _STEP_SIGNALS if known[name]},
         },
     )
 

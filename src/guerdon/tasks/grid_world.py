@@ -74,6 +74,7 @@ class GridWorld(World):
         success: reward of the step that succeeds.
         cost: taken off the reward of every step.
         invalid: taken off the reward of a step that is not grounded.
+        preface: text before every prompt, e.g. instructions for a model that was not taught the format.
     """
 
     mode: Literal["maze", "key", "push"] = "maze"
@@ -85,6 +86,7 @@ class GridWorld(World):
     success: float = field(default=1.0, metadata=SCORING_ONLY)
     cost: float = field(default=0.0, metadata=SCORING_ONLY)
     invalid: float = field(default=0.0, metadata=SCORING_ONLY)
+    preface: str = field(default="", metadata=SCORING_ONLY)
 
     name = "grid_world"
 
@@ -137,7 +139,9 @@ class GridWorld(World):
 
     def _problem(self, text: str, plan: list[str]) -> Problem:
         meta = {"map": text}
-        return Problem(text + REPLY_END, {"moves": len(plan)}, meta, solution=self.transcript(meta, plan))
+        return Problem(
+            self.preface + text + REPLY_END, {"moves": len(plan)}, meta, solution=self.transcript(meta, plan)
+        )
 
     def key(self, problem: Problem) -> str:
         """The map: the same one under other rewards or another difficulty is in the same split."""

@@ -78,6 +78,7 @@ class HopQuestions(World):
         max_turns: actions before an episode is truncated.
         success: reward of the right answer. error: taken off for an action that cannot be read.
         cost: taken off the reward of every step.
+        preface: text before every prompt, e.g. instructions for a model that was not taught the format.
     """
 
     hops: int | tuple[int, int] = 2
@@ -89,6 +90,7 @@ class HopQuestions(World):
     success: float = field(default=1.0, metadata=SCORING_ONLY)
     error: float = field(default=0.0, metadata=SCORING_ONLY)
     cost: float = field(default=0.0, metadata=SCORING_ONLY)
+    preface: str = field(default="", metadata=SCORING_ONLY)
 
     name = "hops"
 
@@ -135,7 +137,7 @@ class HopQuestions(World):
             "calls": [{"name": "find", "parameters": {"query": f"{e} {r}"}} for e, r, _ in hops],
         }
         solution = self.transcript(meta, self.expert(meta))
-        return Problem(quest.text + REPLY_END, reference, meta, solution=solution)
+        return Problem(self.preface + quest.text + REPLY_END, reference, meta, solution=solution)
 
     def key(self, problem: Problem) -> str:
         """The facts and the question."""

@@ -80,6 +80,7 @@ class ToolQuestions(World):
         max_turns: actions before an episode is truncated.
         success: reward of the right answer. error: taken off for an action that is an error.
         cost: taken off the reward of every step.
+        preface: text before every prompt, e.g. instructions for a model that was not taught the format.
     """
 
     terms: int | tuple[int, int] = 3
@@ -92,6 +93,7 @@ class ToolQuestions(World):
     success: float = field(default=1.0, metadata=SCORING_ONLY)
     error: float = field(default=0.0, metadata=SCORING_ONLY)
     cost: float = field(default=0.0, metadata=SCORING_ONLY)
+    preface: str = field(default="", metadata=SCORING_ONLY)
 
     name = "tools"
 
@@ -139,7 +141,7 @@ class ToolQuestions(World):
             "answer": str(question.answer),
             "calls": [{"name": call["name"], "parameters": call["arguments"]} for call in calls],
         }
-        return Problem(f"{question.text}=?{REPLY_END}", reference, meta, solution=solution)
+        return Problem(f"{self.preface}{question.text}=?{REPLY_END}", reference, meta, solution=solution)
 
     def key(self, problem: Problem) -> str:
         """The expression with its prices."""
