@@ -18,7 +18,9 @@ from guerdon.verify.maths.lexer import closing_brace
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=[{\s\d\\-])|(?<![A-Za-z])boxed(?=\{)")
 _TOKEN = re.compile(r"\\[A-Za-z]+|[^\s{}$\\.,;]+")
 _FILLING = r"(?:\\(?:text|mathrm|mbox)\s*\{|[\s$\\()\[\].{}])*"
-_CONNECTOR = re.compile(rf"{_FILLING}(?:(?:,|;|/|&|\b(?:or|and)\b){_FILLING})+")
+_CONNECTOR = re.compile(
+    rf"{_FILLING}(?:(?:,|;|/|&|\b(?:or|and)\b){_FILLING}(?:[A-Za-z](?:_\{{?\d\}}?)?\s*=\s*)?)+"
+)
 _GUESSING = re.compile(r"\b(?:or|maybe|perhaps|possibly|alternatively|could|might|either)\b", re.IGNORECASE)
 MAX_JOINED = 20
 MAX_BOXES = 100
@@ -101,11 +103,17 @@ def last_boxed(text: str) -> str | None:
 
 def first_boxed(text: str) -> str | None:
     """The content of the first box that closes."""
+    found = first_box(text)
+    return None if found is None else found[1]
+
+
+def first_box(text: str) -> tuple[int, str] | None:
+    """Where the first box that closes begins, and its content."""
     for match in islice(_BOX.finditer(text), MAX_JOINED):
         inside = match.end() + 1
         close = closing_brace(text, inside) if text[match.end() : inside] == "{" else -1
         if close >= 0:
-            return text[inside:close]
+            return match.start(), text[inside:close]
     return None
 
 

@@ -12,7 +12,8 @@ _WRAPPED = re.compile(
 )
 _LEAD = re.compile(
     r"^(?:\s|\\[,;:! ]|\\displaystyle(?![A-Za-z])|\\quad(?![A-Za-z])|=(?!=)|"
-    r"(?:(?:the|final|correct)\s{1,3}){0,3}(?:answer|ans|result)(?:\s+is)?\s*[:=]|(?:the\s+)?(?:final\s+)?answer\s+is\s|&)+",
+    r"(?:(?:the|final|correct)\s{1,3}){0,3}(?:answer|ans|result)(?:\s+is)?\s*[:=]|(?:the\s+)?(?:final\s+)?answer\s+is\s|&|"
+    r"\\text\s*\{\s*(?:the\s+)?(?:final\s+)?answer\s+is\s*:?\s*\})+",
     re.IGNORECASE,
 )
 _COLOUR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]{0,9}\]\s*)?\{[^{}]{0,40}\}")

@@ -231,6 +231,13 @@ def _vector(a: Matrix, b: Tuple) -> bool:
     return len(cells) > 1 and _all_equal([Number(cell) for cell in cells], b.items)
 
 
+def _vector_in_units(a: Matrix, b: Number) -> bool:
+    """A single row or column against a combination of unit vectors."""
+    cells = [cell for row in a.rows for cell in row]
+    single = len(a.rows) == 1 or all(len(row) == 1 for row in a.rows)
+    return single and _tuple_number(Tuple(tuple(map(Number, cells))), b)
+
+
 def _ratios(a: Ratio, b: Ratio) -> bool:
     """a1 : a2 : .. = b1 : b2 : .. when a1 bi = ai b1 for all i."""
     if len(a.parts) != len(b.parts):
@@ -267,6 +274,7 @@ _RULES: dict[tuple[type, type], Callable[[Any, Any], bool]] = {
     (Related, Related): _related,
     (Matrix, Matrix): _matrices,
     (Matrix, Tuple): _vector,
+    (Matrix, Number): _vector_in_units,
     (Ratio, Ratio): _ratios,
     (Ratio, Number): _ratio_number,
     (Word, Word): _words,

@@ -25,6 +25,10 @@ from guerdon.verify.maths.units import conflicting
 
 _PLAIN = re.compile(r"(-?)(\d{1,3}(?:,\d{3}){1,90}|\d{1,300})(?:\.(\d{1,300}))?")
 _EULER = re.compile(r"\de[+-]\d(?!\d)")
+_ARGUMENT = re.compile(
+    r"[\^_]\s*\{|\\(?!text|math|mbox|hbox|currency|operatorname|emph|f?box|boxed|bm|boldsymbol)[A-Za-z]+\s*\{"
+)
+_BLANK = re.compile(r"\s+|\\[,;:! ]|~")
 _OR = re.compile(r"\bor\b")
 _COMMAS = re.compile(r"\d,\d{3},\d{3}(?!\d)")
 
@@ -112,15 +116,24 @@ def compare_answers(gold: Answer, prediction: Answer) -> Decision:
     if gold.kind == prediction.kind == "maths":
         return _meanings(gold, prediction)
     if gold.kind == "maths" and isinstance(gold.meaning, Word):
-        return Decision(gold.plain == prediction.plain, "text")
+        return Decision(_same_text(gold, prediction), "text")
     if prediction.kind == "maths" and isinstance(prediction.meaning, Word):
-        return Decision(gold.plain == prediction.plain, "text")
+        return Decision(_same_text(gold, prediction), "text")
     if "text" in (gold.kind, prediction.kind):
-        if gold.plain == prediction.plain:
+        if _same_text(gold, prediction):
             return Decision(True, "text")
         cause = f"reference: {gold.cause}" if gold.kind == "text" else f"prediction: {prediction.cause}"
         return Decision(False, "text", cause)
     return Decision(None, "foreign", gold.cause or prediction.cause)
+
+
+def _same_text(gold: Answer, prediction: Answer) -> bool:
+    """Equal as words; where braces hold arguments or exponents, equal but for white space."""
+    if gold.plain != prediction.plain:
+        return False
+    if _ARGUMENT.search(gold.source) or _ARGUMENT.search(prediction.source):
+        return _BLANK.sub("", gold.source) == _BLANK.sub("", prediction.source)
+    return True
 
 
 def _special(gold: Answer, prediction: Answer) -> Decision | None:

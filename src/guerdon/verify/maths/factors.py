@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 from guerdon.verify.maths.cursor import Node, spelled
@@ -11,6 +12,7 @@ from guerdon.verify.maths.lexer import Foreign, Unreadable
 from guerdon.verify.maths.units import is_unit
 from guerdon.verify.maths.vocabulary import ENGLISH
 
+_MIXED = re.compile("[a-z][A-Z]")
 _CONSTANTS = {"pi": ("const", "pi"), "e": ("const", "e"), "i": ("const", "i")}
 
 
@@ -164,6 +166,8 @@ class FactorReader(FunctionReader):
         """Whether several letters in a row are variables (`xy`) rather than a word."""
         if len(run) > 4 or run.lower() in ENGLISH or is_unit(run):
             return False
+        if _MIXED.search(run):  # no word is written so: nRT
+            return True
         return (run.islower() and len(run) < 4) or (len(run) == 2 and not run.isupper()) if alone else True
 
     def command(self, name: str) -> Node:

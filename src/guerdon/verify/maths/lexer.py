@@ -64,6 +64,8 @@ _MASTER = re.compile(
     re.DOTALL,
 )
 _ROW_GAP = re.compile(r"\\\\\[[\d.]+\s*[a-z]{2}\]")
+_BRACED_POINT = re.compile(r"(?<=\d)\{\.\}(?=\d)")
+_BRACED_FRACTION = re.compile(r"(?<=\d)\{(\\[dt]?frac\{\d+\}\{\d+\})\}")
 _BARE_FRACTION = re.compile(r"\\[dtc]?frac\s*(\d)(?:\s*(\d))?")
 _GROUPS = re.compile(r"(,\\!|\\!,|\{,\}|\\[,;: ]|,| |'|_)(\d{3})(?!\d)")
 _DECIMALS = re.compile(r"\.(\d+)")
@@ -84,10 +86,11 @@ def tokenize(text: str, scientific: bool = False, lists: bool = False) -> list[T
     if len(text) > MAX_CHARS:
         raise TooLarge(f"too large: {len(text)} characters")
     if "{.}" in text:
-        text = text.replace("{.}", ".")
+        text = _BRACED_POINT.sub(".", text)
     if "\\\\[" in text:
         text = _ROW_GAP.sub(r"\\\\", text)
     if "frac" in text:
+        text = _BRACED_FRACTION.sub(r"\1", text)
         text = _BARE_FRACTION.sub(lambda m: f"\\frac{{{m[1]}}}" + (f"{{{m[2]}}}" if m[2] else ""), text)
     tokens: list[Token] = []
     _Scan(text, scientific, lists, tokens).run(0, len(text))
@@ -148,7 +151,8 @@ class _Scan:
             digits = piece[: piece.index("e")]
             self.out.append(("num", written_number(digits), spaced))
             return at - len(piece) + len(digits)
-        if len(piece) <= 3 and piece.isdigit() and at < end and self.text[at] in ",\\{ '_":
+        index = bool(self.out) and self.out[-1][:2] == ("op", "_")
+        if len(piece) <= 3 and piece.isdigit() and at < end and self.text[at] in ",\\{ '_" and not index:
             at, piece = self._thousands(piece, at, end)
         self.out.append(("num", written_number(piece), spaced))
         return at

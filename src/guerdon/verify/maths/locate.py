@@ -36,7 +36,8 @@ _NEXT_GUESS = re.compile(
     r"[\s.,;$)}*\\]*(?:\\text\s*\{\s*)?(?:or|but|maybe|perhaps|possibly|alternatively|actually|wait|no)\b[^.\n]{0,60}\d",
     re.IGNORECASE,
 )
-_REMARKED = re.compile(r"(-?(?:\\?\$)?\d[\d,.]*(?:\\?%)?)\s+\((?!base)")
+_REMARKED = re.compile(r"(-?(?:\\?\$)?\d[\d,.]*(?:\\?%)?)\s+\((?!base|or\b|maybe|perhaps|possibly|could)")
+_WHICH = re.compile(r"\bwhich\s+(?:is|equals|gives|makes)\b", re.IGNORECASE)
 _REASON = re.compile(r"[,;]?\s+\b(?:because|since|as|so|when|where|given|with|which)\b.*", re.IGNORECASE)
 _VERDICTS = frozenset(("yes", "no", "true", "false"))
 _LEADING = re.compile(r"[\s*]*(yes|no|true|false)[\s*]*[,.;:!]", re.IGNORECASE)
@@ -159,6 +160,9 @@ def _from_payload(payload: str, gold: str, how: str) -> Extracted:
         return Extracted(payload, how)
     if len(set(found)) > 1 and _GUESSES.search(payload):
         return Extracted(found[-1], how, hedged=True)
+    result = _WHICH.search(payload)
+    if result and (of_result := numbers(payload[result.end() :])):
+        return Extracted(of_result[0], how)
     tail = _REASON.sub("", payload).rpartition("=")
     after = numbers(tail[2]) if tail[1] and not formulas else []
     return Extracted(after[0] if after else found[0], how)

@@ -169,7 +169,9 @@ def _described(tree: Node) -> Meaning:
     if tree[1][0] not in ("sym", "rel"):
         raise Foreign("a described set")
     inside = meaning(tree[2])
-    if isinstance(inside, Reals | Values):
+    if isinstance(inside, Reals):
+        return Reals(inside.region)  # the letter of a described set is bound
+    if isinstance(inside, Values):
         return inside
     if isinstance(inside, Named):
         return Values(tuple(flat([inside.value])), braces=True)

@@ -23,7 +23,7 @@ Node = tuple[Any, ...]
 
 _RELATIONS = frozenset(("=", "<", ">", "<=", ">=", "!=", "approx", "in"))
 _SET_OPERATORS = {"cup": "union", "cap": "meet", "without": "without"}
-_JOINERS = {",": ",", "&": ",", ";": ",", "or": "or", "and": "and"}
+_JOINERS = {",": ",", "&": ",", "newrow": ",", ";": ",", "or": "or", "and": "and"}
 _AFTER_OPEN_END = frozenset(("op", value) for value in ("cup", "cap", ",", ";", "or", "and", ")", "}"))
 _OPENERS = frozenset(("(", "{", "\\{", "langle", "lfloor", "lceil", "inf"))
 

@@ -134,8 +134,9 @@ def _equation(sides: tuple[Node, ...], read: Read) -> Meaning:
         if len(sides) > 2 and not any(letters[1:]) and plain and not _chain_holds(sides[1:]):
             return Contradiction()
         value = read(last)
+        left = _product_named(first)
         states = (
-            relation(first, "=", last) if plain and first[0] == "sym" and isinstance(value, Number) else None
+            relation(left, "=", last) if last[0] in SCALARS and left and isinstance(value, Number) else None
         )
         return Named(name, value, states)
     if first[0] == "seq" and last[0] == "seq" and len(sides) == 2 and len(first[3]) == len(last[3]):
@@ -145,6 +146,15 @@ def _equation(sides: tuple[Node, ...], read: Read) -> Meaning:
     if not plain or any("pm" in facts(side).kinds for side in sides):
         raise Foreign("an equation between structures")
     return Related(tuple(relation(left, "=", right) for left, right in pairwise(sides)))
+
+
+def _product_named(node: Node) -> Node | None:
+    """The named side of an assignment as a scalar, so that `PV = nRT` also states a relation."""
+    if node[0] == "name" and len(node[1]) < 4 and node[1].isalpha() and node[1].isupper():
+        return ("mul", tuple(("sym", letter) for letter in node[1]))
+    if node[0] == "mul":
+        return node if all(part[0] == "sym" for part in node[1]) else None
+    return node if node[0] == "sym" else None
 
 
 def _chain_holds(sides: tuple[Node, ...]) -> bool:

@@ -69,7 +69,9 @@ class UnitReader(Cursor):
                 return True
             if all(f[0] in ("num", "neg") or f == ("const", "pi") for f in factors):
                 compound = self.peek_ahead(1) == "/" and self._unit_after_slash(2)
-                self.letter_units = "spaced" if spaced or compound else self.letter_units or "tight"
+                self.letter_units = (
+                    "spaced" if spaced or compound or value in "mgL" else self.letter_units or "tight"
+                )
                 return self.letters
         return False
 

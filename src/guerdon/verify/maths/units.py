@@ -165,6 +165,8 @@ def canonical_unit(parts: list[tuple[str, int]]) -> Unit | None:
         if lower in _FILLER and not inches:
             continue
         name = NAMES.get(word) or NAMES.get(lower) or _singular(lower)
+        if name == "ms" and power < 0:  # the product of metres and seconds, as in 25 ms^{-1}
+            powers["m"], name = powers.get("m", 0) + 1, "s"
         for base, exponent in _EXPANDED.get(name, ((name, 1),)):
             powers[base] = powers.get(base, 0) + exponent * power * pending
             last, last_sign = base, 1 if power > 0 else -1
