@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -36,23 +37,33 @@ def hf():
 
 
 def planted(engine, n: int, seed: int = 0, split: str = "train", wrong: float = 0.5):
-    """Worked solutions, some with one wrong result (perhaps out of range); signals `steps` and `outcome`."""
+    """Worked solutions, some with a wrong result and a wrong answer; signals `steps` and `outcome`."""
     rng = random.Random(seed)
     problems = TASK.problems(split, n, seed=seed)
     texts = []
     for problem in problems:
-        steps = problem.solution.split(";")
-        if rng.random() < wrong:
-            at = rng.randrange(len(steps) - 1)
-            left, right = steps[at].split("=")
-            steps[at] = f"{left}={int(right) + rng.choice([-3, -2, -1, 1, 2, 3])}"
-        texts.append(";".join(steps))
+        texts.append(_worked(problem, rng if rng.random() < wrong else None))
     rollouts = engine.rollouts_from_text([p.prompt for p in problems], texts)
     rollouts = rollouts.replace(
         reference=[p.reference for p in problems], meta=[p.meta for p in problems], group=np.arange(n) // 2
     )
     rollouts = attach_steps(rollouts, TASK, engine.tokenizer)
     return rollouts.replace(signals={"steps": TASK.steps(rollouts), "outcome": TASK.outcome(rollouts)})
+
+
+def _worked(problem, rng: random.Random | None) -> str:
+    """The solution; with `rng` one result is off (perhaps out of range), and so is the answer."""
+    links = [step.split("=")[0] for step in problem.solution.split(";")[:-1]]
+    spoilt = rng.randrange(len(links)) if rng else -1
+    value, text = None, ""
+    for at, link in enumerate(links):
+        symbol, right = re.fullmatch(r"\d+([+-])(\d+)", link).groups()
+        left = link[: link.index(symbol)] if value is None else str(value)
+        value = (int(left) + (int(right) if symbol == "+" else -int(right))) % TASK.modulus
+        if at == spoilt:
+            value = (value + rng.randrange(1, TASK.modulus)) % TASK.modulus + rng.choice([0, TASK.modulus])
+        text += f"{left}{symbol}{right}={value};"
+    return f"{text}#{value}"
 
 
 def auroc(score: np.ndarray, label: np.ndarray) -> float:
