@@ -1,11 +1,12 @@
 """Advantages of one batch by every credit system of the catalogue, against copying what goes in and out.
 
 4096 rollouts of 1024 tokens in groups of 8, a quarter of the tokens written by tools, 16 steps and 4 turns a
-rollout. `batch` is what a call is given: tokens, the mask of chosen tokens, ends of spans, keys and the signals
-it reads; `ratio` is its time over the time `np.copy` takes for those arrays. `signals` leaves the tokens
-and the mask out, although a system has to write a float64 for each of them: that ratio is no bound on
-arithmetic for systems that read values per step, and is given for completeness. `with out` adds the advantages
-to what is copied. Text is matched beforehand, but `salt` numbers its action texts in the timed call.
+rollout. `batch` is what a call is given: tokens, the mask of chosen tokens, ends of spans, keys and the
+signals it reads; `ratio` is its time over the time `np.copy` takes for those arrays. `signals` leaves the
+tokens and the mask out, although a system has to write a float64 for each of them: that ratio is no bound on
+arithmetic for systems that read values per step, and is given for completeness. `with out` adds the
+advantages to what is copied. Text is matched beforehand, but `salt` numbers its action texts in the timed
+call. Times are medians; other programs on the machine make them noisy, so `cpu ms` gives processor time too.
 
 `--grouping` times the grouping of a million steps instead: anchor states (the step level of gigpo) and merged
 edges (salt), from keys and texts to normalised values per step. Compilation is not timed.
@@ -31,7 +32,7 @@ from rich.table import Table
 
 from guerdon.credit import Edges, Level, Mean, MeanStd, MergeMean, RewardToGo, View, by
 from guerdon.data import Ragged, Rollouts, Signal
-from guerdon.registry import build, published
+from guerdon.registry import build
 
 STEP = ("prm", "env", "step_score", "j", "q_policy", "forced_acc", "contribution", "grounded", "call_ok")
 TURN = ("q1", "q2", "v1", "v2", "turn_reward", "answer_logprob")
@@ -116,6 +117,14 @@ def seconds(call: Callable[[], Any], repeats: int) -> float:
     return statistics.median(times)
 
 
+def processor(call: Callable[[], Any], repeats: int) -> float:
+    """Processor seconds of a call, of all threads."""
+    start = time.process_time()
+    for _ in range(repeats):
+        call()
+    return (time.process_time() - start) / repeats
+
+
 def measure(slug: str, rollouts: Rollouts, repeats: int) -> dict[str, Any]:
     """Times of one system and of the copies, in milliseconds."""
     credit = build("credit", {"use": slug})
@@ -131,6 +140,7 @@ def measure(slug: str, rollouts: Rollouts, repeats: int) -> dict[str, Any]:
     return {
         "system": slug,
         "ms": 1e3 * ours,
+        "cpu ms": 1e3 * processor(lambda: credit(rollouts), repeats),
         "batch MB": sum(array.nbytes for array in batch) / 1e6,
         "copy ms": 1e3 * copies["batch"],
         "ratio": ours / copies["batch"],
@@ -202,7 +212,7 @@ def main() -> None:
         title = f"1,000,000 steps, {os.cpu_count()} cores"
     else:
         rollouts = make(args.rollouts, args.width, 8, args.steps, args.turns, 0)
-        results = [measure(slug, rollouts, args.repeats) for slug in args.only or published("credit")]
+        results = [measure(slug, rollouts, args.repeats) for slug in args.only or sorted(READS)]
         title = f"{args.rollouts} rollouts of {args.width} tokens, {os.cpu_count()} cores"
     if args.json:
         print(json.dumps({"title": title, "results": results}, indent=2))

@@ -22,7 +22,11 @@ def credit_command(
 
     skipped: list[Any] = []
     rollouts = io.read(source, skip_bad=skip_bad, skipped=skipped)
-    advantage, diagnostics = credit.explain(rollouts)
+    if hasattr(credit, "explain_parts"):  # a shaped reward: what was credited is worth keeping
+        advantage, diagnostics, parts = credit.explain_parts(rollouts)
+        rollouts = rollouts.with_signal(parts["reward"])
+    else:
+        advantage, diagnostics = credit.explain(rollouts)
     if rollouts.tokens is not None:
         rollouts = rollouts.replace(advantages=Ragged(advantage.values, rollouts.tokens.offsets))
     else:  # text only: one value per finest span instead of one per token

@@ -209,11 +209,10 @@ class Credit:
         return View(rollouts, rollouts.signals if signals is None else signals, "rollout", self.name, ctx)
 
     def _mix(self, view: View, parts: Sequence[Part]) -> Signal:
-        total: np.ndarray | None = None
-        pairs = sorted(zip(self.levels, parts, strict=True), key=lambda pair: pair[1].level != view.finest)
-        for level, part in pairs:  # one that is on the finest spans already is the place to sum up in
-            total = _add(view, total, part, _weight(level, view))
-        assert total is not None
+        weighed = [
+            (_weighed(level, part, view), part.level) for level, part in zip(self.levels, parts, strict=True)
+        ]
+        total = _sum(view, weighed)
         mask = view.at(view.finest).compared()
         if self.whiten is not None:
             self.whiten(total, mask)
@@ -228,15 +227,26 @@ def _weight(level: Level, view: View) -> float:
     return finite_weight(level.weight(view.ctx or Context()), level.name)
 
 
-def _add(view: View, total: np.ndarray | None, part: Part, weight: float) -> np.ndarray:
-    """Spread a part to the finest level and add it to the total; uses up the part's own array."""
-    if part.level == view.finest and total is None:
-        return part.advantage if weight == 1.0 else np.multiply(part.advantage, weight, out=part.advantage)
-    inside = view.at(part.level).inside(view.finest)
-    first = total is None
-    total = np.empty(view.rollouts.count(view.finest)) if total is None else total
-    kernels.segment_add(total, part.advantage, inside, weight, first)
-    return total
+def _weighed(level: Level, part: Part, view: View) -> np.ndarray:
+    weight = _weight(level, view)
+    return part.advantage if weight == 1.0 else np.multiply(part.advantage, weight, out=part.advantage)
+
+
+def _sum(view: View, parts: Sequence[tuple[np.ndarray, str]]) -> np.ndarray:
+    """Sum of parts on the finest spans, from coarse to fine: each is spread no further than it must be.
+
+    Uses up the arrays it is given. A NaN adds nothing; where all parts are NaN, the sum is.
+    """
+    order = sorted(parts, key=lambda part: view.rollouts.levels.index(part[1]), reverse=True)
+    total, at = order[0]
+    for values, level in order[1:]:
+        kernels.segment_add(values, total, view.at(at).inside(level))
+        total, at = values, level
+    if at == view.finest:
+        return total
+    out = np.empty(view.rollouts.count(view.finest))
+    kernels.segment_add(out, total, view.at(at).inside(view.finest), first=True)
+    return out
 
 
 def _refuse_infinite(signal: Signal, name: str, method: str) -> None:

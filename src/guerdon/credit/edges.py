@@ -102,7 +102,8 @@ class Edges:
     def _final(self, view: View) -> np.ndarray:
         """State keys after the last step of every rollout, in the numbering of the column `state`."""
         values = view.meta(self.final_state, required=False)
-        return np.array([_UNKNOWN if v is None else keys_of([v])[0] for v in values], dtype=np.int64)
+        known = iter(keys_of([value for value in values if value is not None]))
+        return np.array([_UNKNOWN if value is None else next(known) for value in values], dtype=np.int64)
 
 
 _UNKNOWN = np.iinfo(np.int64).min

@@ -9,7 +9,7 @@ import numpy as np
 
 from guerdon.credit.view import View
 from guerdon.data.kernels import pair_labels
-from guerdon.data.keys import fork_of
+from guerdon.data.keys import parent_of
 from guerdon.errors import DataError, RecipeError
 
 KEYS = ("prompt", "state", "index", "node", "fork", "batch")
@@ -73,7 +73,7 @@ def _key(view: View, key: str) -> np.ndarray:
         raise DataError(f'{view.method} needs per-step {name} keys: column "{name}"')
     if view.level != "step":
         raise DataError(f"{view.method} groups by {key!r}, which exists per step, not per {view.level}")
-    return fork_of(rollouts) if key == "fork" else column
+    return parent_of(rollouts) if key == "fork" else column
 
 
 def _combine(labels: np.ndarray, n_labels: int, key: np.ndarray) -> tuple[np.ndarray, int]:
