@@ -283,6 +283,39 @@ def runs(
     forward.call("guerdon.cli.runs:runs_command", folder=folder, json=json, plot=plot, out=out)
 
 
+systems_app = typer.Typer(help="The catalogue of published systems and their claims.")
+app.add_typer(systems_app, name="systems")
+
+
+@systems_app.callback(invoke_without_command=True)
+def systems(ctx: typer.Context, json: Json = False) -> None:
+    """List the published systems; `show SLUG` and `claim SLUG` look at one."""
+    if ctx.invoked_subcommand is None:
+        forward.call("guerdon.cli.systems:list_command", json=json)
+
+
+@systems_app.command("show")
+def systems_show(slug: Annotated[str, typer.Argument(metavar="SLUG")], json: Json = False) -> None:
+    """What a system is: equation, parameters, source, and how its claim came out."""
+    forward.call("guerdon.cli.systems:show_command", slug=slug, json=json)
+
+
+@systems_app.command("claim")
+def systems_claim(
+    slug: Annotated[str, typer.Argument(metavar="SLUG")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to store it.")] = Path(
+        "runs/claims"
+    ),
+    seeds: Annotated[int | None, typer.Option(min=5, help="How many, instead of the claim's own.")] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Only see that it runs: seconds, no result.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Try what a publication claims, at small scale, and print the verdict."""
+    forward.call("guerdon.cli.systems:claim_command", slug=slug, out=out, seeds=seeds, smoke=smoke, json=json)
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point. Exit codes: 0 done, 2 an error in the input, 130 Ctrl-C, 141 the reader went away."""
     # Idle OpenMP threads sleep instead of spinning: many times faster where other work shares the cores.
