@@ -36,46 +36,13 @@ from typing import Any
 Candidate = tuple[dict[str, Any], str]
 
 # --- the official harness, restated
-# -------------------------------------------------------------------------------
 
 _DISABLED = {
-    "os": (
-        *(
-            [
-                "kill",
-                "system",
-                "putenv",
-                "remove",
-                "removedirs",
-                "rmdir",
-                "fchdir",
-                "setuid",
-                "fork",
-                "forkpty",
-                "killpg",
-                "rename",
-                "renames",
-            ]
-        ),
-        *(
-            [
-                "truncate",
-                "replace",
-                "unlink",
-                "fchmod",
-                "fchown",
-                "chmod",
-                "chown",
-                "chroot",
-                "lchown",
-                "getcwd",
-                "chdir",
-            ]
-        ),
-    ),
-    "shutil": ("rmtree", "move", "chown"),
-    "subprocess": ("Popen",),
-    "builtins": ("exit", "quit", "help"),
+    "os": "kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames "
+    "truncate replace unlink fchmod fchown chmod chown chroot lchown getcwd chdir",
+    "shutil": "rmtree move chown",
+    "subprocess": "Popen",
+    "builtins": "exit quit help",
 }
 
 
@@ -108,7 +75,7 @@ def _execute(problem: dict[str, Any], completion: str, timeout: float, result: A
         kept = shutil.rmtree, os.rmdir, os.chdir, os.getcwd, os.unlink
         os.chdir(folder)
         for module, names in _DISABLED.items():
-            for name in names:
+            for name in names.split():
                 setattr(importlib.import_module(module), name, None)
         program = f"{problem['prompt']}{completion}\n{problem['test']}\ncheck({problem['entry_point']})"
         mute = _Mute()
@@ -149,31 +116,11 @@ def harness(candidates: list[Candidate], timeout: float) -> list[str]:
 
 
 # --- candidates
-# ---------------------------------------------------------------------------------------------------
 
+_PAIRS = ("+ -", "+= -=", "< <=", "> >=", "== !=", "and or", "True False", "min max", "any all")
 _SWAPS = {
-    **{
-        "+": "-",
-        "-": "+",
-        "*": "+",
-        "/": "*",
-        "//": "/",
-        "%": "*",
-        "**": "*",
-        "+=": "-=",
-        "-=": "+=",
-        "*=": "+=",
-    },
-    **{"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "and": "or", "or": "and"},
-    **{
-        "True": "False",
-        "False": "True",
-        "min": "max",
-        "max": "min",
-        "any": "all",
-        "all": "any",
-        "is": "is not",
-    },
+    **{a: b for pair in map(str.split, _PAIRS) for a, b in (pair, pair[::-1])},
+    **{"*": "+", "/": "*", "//": "/", "%": "*", "**": "*", "*=": "+=", "is": "is not"},
 }
 
 
@@ -204,7 +151,6 @@ def read_problems(path: str) -> list[dict[str, Any]]:
 
 
 # --- the comparison
-# -----------------------------------------------------------------------------------------------
 
 
 def ours(reward: Any, candidates: list[Candidate]) -> list[float]:
@@ -228,8 +174,8 @@ def timed(call: Any, *args: Any) -> tuple[float, Any]:
 
 def compare(
     name: str, candidates: list[Candidate], reward: Any, rounds: int, timeout: float
-) -> dict[str, Any]:
-    """Candidates a second on both sides, alternately, and where the verdicts differ."""
+) -> tuple[dict[str, Any], list[str]]:
+    """Candidates a second on both sides, alternately, and where they differ; the harness's verdicts."""
     ours(reward, candidates[:4])
     ratios, rates = [], []
     theirs: list[str] = []
@@ -245,7 +191,7 @@ def compare(
         if (verdict == "passed") != (value == 1.0)
     ]
     best = sorted(range(rounds), key=lambda i: ratios[i])[rounds // 2]
-    return {
+    row = {
         "candidates": name,
         "count": len(candidates),
         "passed": sum(verdict == "passed" for verdict in theirs),
@@ -255,7 +201,9 @@ def compare(
         "ratio": round(statistics.median(ratios), 2),
         "ratios": [round(ratio, 2) for ratio in ratios],
         "disagreements": differ,
+        "load": round(os.getloadavg()[0], 1),
     }
+    return row, theirs
 
 
 def main() -> None:
@@ -278,15 +226,12 @@ def main() -> None:
     problems = read_problems(arguments.data)
     references = [(problem, problem["canonical_solution"]) for problem in problems]
     changed = [(p, text) for p in problems for text in mutants(p, arguments.mutants, arguments.seed)]
-    verdicts = compare("mutants, verdicts", changed, reward, 1, arguments.timeout)
-    ends = [
-        c for c, verdict in zip(changed, harness_verdicts(changed, arguments.timeout), strict=True) if verdict
-    ]
+    settings = (reward, arguments.rounds, arguments.timeout)
+    verdicts, theirs = compare("mutants", changed, reward, 1, arguments.timeout)
+    ends = [candidate for candidate, verdict in zip(changed, theirs, strict=True) if verdict != "timed out"]
     figures = [
-        compare("reference solutions", references, reward, arguments.rounds, arguments.timeout),
-        compare(
-            "references and mutants that end", references + ends, reward, arguments.rounds, arguments.timeout
-        ),
+        compare("reference solutions", references, *settings)[0],
+        compare("references and mutants that end", references + ends, *settings)[0],
         verdicts,
     ]
     for row in figures:
@@ -296,11 +241,6 @@ def main() -> None:
             json.dumps({"heavy": arguments.heavy, "figures": figures}, indent=1) + "\n"
         )
     sys.exit(any(row["disagreements"] for row in figures))
-
-
-def harness_verdicts(candidates: list[Candidate], timeout: float) -> list[bool]:
-    """Whether each candidate ends by itself."""
-    return [verdict != "timed out" for verdict in harness(candidates, timeout)]
 
 
 if __name__ == "__main__":

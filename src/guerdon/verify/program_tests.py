@@ -19,6 +19,7 @@ from typing import Any
 from guerdon.errors import DataError
 
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^`\n]*$", re.MULTILINE)
+_DEFINITION = re.compile(r"^(?:async\s+)?def\s+(\w+)", re.MULTILINE)
 _HAS_CODE = re.compile(r"^\s*[^\s#]", re.MULTILINE)
 _PYTHON = frozenset(("", "python", "py", "python3", "python2", "ipython", "sage"))
 _MATCH = """\
@@ -81,21 +82,22 @@ def program_of(code: str, fenced: bool, tests: CallTests) -> str:
     """
     if not tests.prompt:
         return code
-    if fenced and tests.taken and _definitions(tests.taken[0]).search(code):
+    if fenced and tests.taken and _definitions(tests.taken[0], code):
         return f"{before_entry(tests.prompt, tests.taken[0])}\n{code}"
     if fenced and not code[:1].isspace():
         code = "".join(f"    {line}" if line.strip() else line for line in code.splitlines(True))
     return tests.prompt + code
 
 
-def _definitions(name: str) -> re.Pattern[str]:
-    return re.compile(rf"^(?:async\s+)?def\s+{re.escape(name)}\b", re.MULTILINE)
+def _definitions(name: str, code: str) -> list[int]:
+    """Where a function of that name is defined at the top level of some code."""
+    return [match.start() for match in _DEFINITION.finditer(code) if match.group(1) == name]
 
 
 @functools.lru_cache(maxsize=4096)
 def before_entry(prompt: str, entry: str) -> str:
     """What a prompt provides beside the function to write: the text before it, if that is code."""
-    found = [match.start() for match in _definitions(entry).finditer(prompt)]
+    found = _definitions(entry, prompt)
     text = prompt[: found[-1]] if found else ""
     try:
         compile(text, "prompt", "exec", dont_inherit=True)
