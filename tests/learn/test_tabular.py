@@ -13,6 +13,7 @@ from guerdon.data.keys import fork_of
 from guerdon.errors import DataError, RecipeError
 from guerdon.learn.branching import sampled_tokens
 from guerdon.learn.tabular import TabularPolicy
+from guerdon.learn.tabular_values import prefix_success, true_advantage
 from guerdon.tasks.grid_world import GridWorld
 from guerdon.tasks.mdp import MDP, tabulate
 
@@ -79,7 +80,7 @@ def test_the_gradient_is_that_of_the_surrogate():
     def surrogate(theta):
         q = p.copy()
         q.theta = theta
-        states, actions = q._visited(rollouts)
+        states, actions = q.visited(rollouts)
         return (advantage * q.log_probabilities()[states, actions]).mean()
 
     for at in [(0, 0), (1, 2), (5, 3)]:
@@ -92,9 +93,30 @@ def test_the_gradient_is_that_of_the_surrogate():
 def test_the_exact_advantage_is_centred_under_the_policy():
     p = policy()
     rollouts = p.sample(2000, seed=3)
-    truth = p.true_advantage(rollouts, 0.9)
+    truth = true_advantage(p, rollouts, 0.9)
     assert abs(truth.values.mean()) < 5 * truth.values.std() / np.sqrt(len(truth))
     assert truth.level == "token" and truth.values.std() > 0.01
+
+
+def test_prefix_success_is_what_playing_on_gives():
+    p = policy()
+    rollouts = p.sample(3000, seed=2)
+    root, after = prefix_success(p, rollouts)
+    outcome = rollouts.signals["outcome"].values
+    np.testing.assert_allclose(root.values[::3000], p.success_rate())
+    last = rollouts.offsets("step")[1:] - 1
+    assert (after.values[last] == outcome).all()
+    for k in range(4):  # a martingale: the mean does not change along the episodes
+        at = np.minimum(rollouts.offsets("step")[:-1] + k, last)
+        per_problem = after.values[at].reshape(4, -1).mean(axis=1)
+        assert np.abs(per_problem - p.success_rate()).max() < 0.05
+    sure = TabularPolicy(MDPS, logits=best_actions() * 50)
+    assert prefix_success(sure, rollouts)[0].values.min() > 0.999
+
+
+def best_actions():
+    """1 on the optimal action of every state."""
+    return np.concatenate([np.eye(4)[mdp.optimal(0.9)[1].argmax(axis=1)] for mdp in MDPS])
 
 
 def test_learning_from_outcomes_works():

@@ -91,19 +91,6 @@ class TabularPolicy:
         """Exact chance of success within the horizon, float64 (processes,)."""
         return np.array([mdp.success_rate(self.probabilities(i)) for i, mdp in enumerate(self.mdps)])
 
-    def true_advantage(self, rollouts: Rollouts, gamma: float = 0.95) -> Signal:
-        """A^pi(s, a) = Q^pi(s, a) - V^pi(s) of every token, exact and without a step limit.
-
-        Args:
-            rollouts: `group` names the process of each.
-        """
-        table = np.zeros_like(self.theta)
-        for at, mdp in enumerate(self.mdps):
-            value, q = mdp.evaluate(self.probabilities(at), gamma)
-            table[self.first[at] : self.first[at + 1], : mdp.n_actions] = q - value[:, None]
-        states, actions = self._visited(rollouts)
-        return Signal(table[states, actions], "token", "true_advantage")
-
     def copy(self) -> TabularPolicy:
         """An independent policy with equal logits: a reference, or the start of another run."""
         other = copy.copy(self)
@@ -207,7 +194,7 @@ class TabularPolicy:
 
     def logprobs(self, rollouts: Rollouts) -> Ragged:
         """log pi of every token, float32: of the same policy later, or of a reference."""
-        states, actions = self._visited(rollouts)
+        states, actions = self.visited(rollouts)
         assert rollouts.tokens is not None
         return rollouts.tokens.with_values(self.log_probabilities()[states, actions].astype(np.float32))
 
@@ -230,7 +217,7 @@ class TabularPolicy:
             DataError: advantages that do not fit or are not finite.
         """
         gradient = self.gradient(rollouts, advantage, per)
-        states, _ = self._visited(rollouts)
+        states, _ = self.visited(rollouts)
         entropy = self.entropies()[states]
         self.theta += lr * gradient
         return {"grad_norm": float(np.linalg.norm(gradient)), "entropy": float(entropy.mean())}
@@ -238,7 +225,7 @@ class TabularPolicy:
     def gradient(self, rollouts: Rollouts, advantage: Signal | np.ndarray, per: str = "token") -> np.ndarray:
         """The direction `update` goes, float64 like theta."""
         values = np.asarray(advantage.values if isinstance(advantage, Signal) else advantage, np.float64)
-        states, actions = self._visited(rollouts)
+        states, actions = self.visited(rollouts)
         if values.shape != states.shape or not np.isfinite(values).all():
             raise DataError(
                 f"an update needs {len(states)} finite advantages, one per token; got {values.shape} with "
@@ -252,7 +239,7 @@ class TabularPolicy:
         total = np.bincount(states, weights=weight, minlength=len(gradient))
         return gradient - total[:, None] * np.exp(self.log_probabilities())
 
-    def _visited(self, rollouts: Rollouts) -> tuple[np.ndarray, np.ndarray]:
+    def visited(self, rollouts: Rollouts) -> tuple[np.ndarray, np.ndarray]:
         """State (row of theta) and action of every token, int64 (tokens,) each."""
         if rollouts.tokens is None:
             raise DataError("a tabular policy reads actions from tokens; these rollouts have none")

@@ -155,10 +155,16 @@ class MDP:
 
     def success_rate(self, policy: np.ndarray, horizon: int | None = None) -> float:
         """Exact chance that an episode from `start` succeeds within the horizon."""
-        value = np.zeros(self.n_states)
-        for _ in range(self.horizon if horizon is None else horizon):
-            value = (policy * (self.success + np.where(self.done, 0.0, value[self.next]))).sum(axis=1)
-        return float(value[self.start])
+        return float(self.success_after(policy, horizon)[-1, self.start])
+
+    def success_after(self, policy: np.ndarray, horizon: int | None = None) -> np.ndarray:
+        """Exact chance of success from every state with 0, 1, ..., H actions left, float64 (H + 1, S)."""
+        steps = self.horizon if horizon is None else horizon
+        value = np.zeros((steps + 1, self.n_states))
+        for t in range(steps):
+            ahead = self.success + np.where(self.done, 0.0, value[t][self.next])
+            value[t + 1] = (policy * ahead).sum(axis=1)
+        return value
 
     def _backed_up(self, value: np.ndarray, gamma: float) -> np.ndarray:
         return self.reward + gamma * np.where(self.done, 0.0, value[self.next])
