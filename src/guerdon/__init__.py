@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_ROOMS = ("credit", "data", "engines", "judge", "learn", "models", "store", "systems", "tasks", "verify")
+_ROOMS = (
+    "credit",
+    "data",
+    "engines",
+    "judge",
+    "learn",
+    "models",
+    "shape",
+    "store",
+    "systems",
+    "tasks",
+    "verify",
+)
 _NAMES = {
     "Context": "guerdon.context",
     "DataError": "guerdon.errors",
@@ -29,7 +41,7 @@ _NAMES = {
 }
 
 if TYPE_CHECKING:
-    from guerdon import credit, data, engines, judge, learn, models, store, systems, tasks, verify
+    from guerdon import credit, data, engines, judge, learn, models, shape, store, systems, tasks, verify
     from guerdon.context import Context
     from guerdon.data.io import read, write
     from guerdon.data.ragged import Ragged
@@ -59,6 +71,7 @@ __all__ = [
     "read",
     "register",
     "reward",
+    "shape",
     "store",
     "systems",
     "tasks",

@@ -68,7 +68,30 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "prefix_values": "guerdon.models.prefix_values:PrefixValues",
         "utterance_critic": "guerdon.models.factories:utterance_critic",
     },
-    "shape": {},
+    "shape": {
+        name: f"guerdon.shape.transforms:{name}"
+        for name in (
+            "anneal",
+            "clip",
+            "clip_above",
+            "clip_delta",
+            "combine",
+            "delta",
+            "gate",
+            "hinge",
+            "length_price",
+            "log_sigmoid",
+            "mixed_groups_only",
+            "normalise",
+            "over_limit",
+            "polynomial",
+            "scale",
+            "sigmoid",
+            "suffix_max_scale",
+            "tanh",
+            "versus_references",
+        )
+    },
     "credit": {
         name: f"{_CREDIT}:{name}"
         for name in (
@@ -130,11 +153,12 @@ def names(kind: str) -> list[str]:
 
 
 def lookup(kind: str, name: str, where: str | None = None) -> Callable[..., Any]:
-    """The factory registered as `name`.
+    """The factory registered as `name`; transforms may be called `shape.<name>` too.
 
     Raises:
         RecipeError: unknown name; the message offers the nearest valid one.
     """
+    name = name.removeprefix("shape.") if kind == "shape" else name
     if name in _ADDED.get(kind, {}):
         return _ADDED[kind][name]
     if name in _BUILTIN.get(kind, {}):

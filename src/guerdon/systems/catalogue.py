@@ -7,8 +7,8 @@ Modules are imported when their slug is asked for; listing reads file names only
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ class System:
         family: "credit", "shape", "verify", ...
         kind: what the factory returns: "reward", "shape", "credit" ...
         factory: the composition; its docstring carries equation, shapes, defaults and source.
+        others: factories of further kinds: a shaped reward that is a credit method too.
     """
 
     slug: str
@@ -37,13 +38,31 @@ class System:
     family: str
     kind: str
     factory: Callable[..., Any]
+    others: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> Callable[..., Any] | None:
+        """The factory that makes a `kind`, where the system has one."""
+        return self.factory if kind == self.kind else self.others.get(kind)
 
 
-def system(slug: str, *, title: str, arxiv: str, family: str, kind: str) -> Callable[[F], F]:
-    """Decorator: enter a factory into the catalogue under `slug`."""
+def system(
+    slug: str,
+    *,
+    title: str,
+    arxiv: str,
+    family: str,
+    kind: str,
+    others: Mapping[str, Callable[..., Any]] | None = None,
+) -> Callable[[F], F]:
+    """Decorator: enter a factory into the catalogue under `slug`.
+
+    Args:
+        others: further kinds it can be had as, each made from the factory: `{"credit": make}`.
+    """
 
     def enter(factory: F) -> F:
-        _FOUND[slug] = System(slug, title, arxiv, family, kind, factory)
+        made = {name: make(factory) for name, make in (others or {}).items()}
+        _FOUND[slug] = System(slug, title, arxiv, family, kind, factory, made)
         return factory
 
     return enter
