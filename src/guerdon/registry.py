@@ -97,7 +97,6 @@ _BUILTIN: dict[str, dict[str, str]] = {
         for name in (
             "grpo",
             "dr_grpo",
-            "levels",
             "rloo",
             "reinforce_pp",
             "reinforce_pp_baseline",
@@ -108,7 +107,8 @@ _BUILTIN: dict[str, dict[str, str]] = {
             "pass_at_k",
             "outcome_and_steps",
         )
-    },
+    }
+    | {"levels": "guerdon.credit.written:levels"},
     "objective": {
         name: f"guerdon.learn.objective:{name}" for name in ("reinforce", "ppo", "gspo", "cispo", "minirl")
     },

@@ -28,6 +28,7 @@ from guerdon.credit.baselines import (
     MeanStd,
     MergeMean,
     Minus,
+    MovingMean,
     NonzeroScale,
     Raw,
     TopGap,
@@ -40,7 +41,6 @@ from guerdon.credit.methods import (
     gae,
     gpg,
     grpo,
-    levels,
     opo,
     outcome_and_steps,
     pass_at_k,
@@ -63,6 +63,7 @@ from guerdon.credit.token_baselines import (
 from guerdon.credit.trees import NodeRewards, ShareNodes
 from guerdon.credit.view import View
 from guerdon.credit.votes import Votes
+from guerdon.credit.written import levels
 
 __all__ = [
     "GAE",
@@ -91,6 +92,7 @@ __all__ = [
     "MinusLogRatio",
     "Mixed",
     "Moved",
+    "MovingMean",
     "NodeRewards",
     "NonzeroScale",
     "Own",

@@ -16,6 +16,7 @@ A baseline that declares `compares = False` looks at no group and gets no labels
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -191,6 +192,43 @@ class Minus:
         if self.optional and self.signal not in view.signals:
             return values
         return values - view.signal(self.signal, view.level).values
+
+
+@dataclass
+class MovingMean:
+    """A = R - b, b a running mean over all calls: b <- decay * b + (1 - decay) * mean of this call's values.
+
+    The first call starts b at its own mean. What it keeps between calls is in `state_dict`.
+    """
+
+    decay: float = 0.9
+    mean: float = math.nan
+    compares: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if (
+            isinstance(self.decay, bool)
+            or not isinstance(self.decay, int | float)
+            or not 0 <= self.decay <= 1
+        ):
+            raise RecipeError(f"decay must be a number in [0, 1], got {self.decay!r}")
+
+    def __call__(self, values: np.ndarray, labels: None, n_labels: int, view: View) -> np.ndarray:
+        counted = view.compared()
+        now, _, count = kernels.masked_moments(values, counted)
+        if count == 0:
+            return values
+        before = now if math.isnan(self.mean) else self.mean
+        self.mean = self.decay * before + (1 - self.decay) * now
+        return values - before
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next run needs."""
+        return {"mean": self.mean}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.mean = float(state["mean"])
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ advantage; `gae` and `reinforce_pp` read the token-level signal `reward`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from guerdon.credit.backups import GAE, Own, RewardToGo
+from guerdon.credit.backups import GAE, RewardToGo
 from guerdon.credit.baselines import (
     LeaveOneOut,
     LengthWeightedMean,
@@ -17,13 +17,11 @@ from guerdon.credit.baselines import (
     MeanStd,
     Minus,
     NonzeroScale,
-    Raw,
     TopGap,
 )
 from guerdon.credit.compose import Credit, Level, Whiten
 from guerdon.credit.groupings import by
 from guerdon.errors import RecipeError
-from guerdon.registry import check_parameters, nearest
 
 
 def _outcome(baseline: Any, name: str, whiten: Whiten | None = None) -> Credit:
@@ -159,63 +157,3 @@ def outcome_and_steps(
         ],
         name="outcome_and_steps",
     )
-
-
-_BACKUPS = {"own": Own, "reward_to_go": RewardToGo, "gae": GAE}
-_BASELINES = {
-    "none": Raw,
-    "mean": Mean,
-    "loo": LeaveOneOut,
-    "mean_std": MeanStd,
-    "length_weighted_mean": LengthWeightedMean,
-    "minus": Minus,
-    "nonzero_scale": NonzeroScale,
-    "top_gap": TopGap,
-}
-
-
-def levels(levels: Sequence[Mapping[str, Any]], whiten: bool = False) -> Credit:
-    """A composition written out in a recipe.
-
-    Args:
-        levels: one mapping per source: `source`, and optionally `span`, `group` (list of keys),
-            `backup` and `baseline` (a name or `{use: name, ...}`), `weight`.
-        whiten: whiten the sum over all chosen tokens.
-
-    Raises:
-        RecipeError: an unknown field or name.
-    """
-    built = [_level(spec, f"levels.{i}") for i, spec in enumerate(levels)]
-    return Credit(built, whiten=Whiten() if whiten else None, name="levels")
-
-
-def _level(spec: Mapping[str, Any], where: str) -> Level:
-    if not isinstance(spec, Mapping) or "source" not in spec:
-        raise RecipeError(f"{where}: expected a mapping with at least the field 'source'")
-    check_parameters(Level, spec, where)
-    given = dict(spec)
-    try:
-        if "group" in given:
-            keys = given["group"]
-            given["group"] = by(*([keys] if isinstance(keys, str) else keys))
-        for name, table in (("backup", _BACKUPS), ("baseline", _BASELINES)):
-            if name in given:
-                given[name] = _piece(given[name], table, f"{where}.{name}")
-        return Level(**given)
-    except (RecipeError, TypeError) as error:
-        placed = str(error).startswith(where)
-        raise RecipeError(str(error) if placed else f"{where}: {error}") from error
-
-
-def _piece(spec: Any, table: Mapping[str, Any], where: str) -> Any:
-    """A backup or baseline from its name or `{use: name, ...}`."""
-    given = {"use": spec} if isinstance(spec, str) else spec
-    use = given.get("use") if isinstance(given, Mapping) else given
-    if not isinstance(use, str) or use not in table:
-        raise RecipeError(f"{where}: unknown name {use!r}{nearest(str(use), table)}")
-    parameters = {key: value for key, value in given.items() if key != "use"}
-    check_parameters(table[use], parameters, where)
-    try:
-        return table[use](**parameters)
-    except RecipeError as error:
-        raise RecipeError(f"{where}: {error}") from error
