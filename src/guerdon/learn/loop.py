@@ -170,13 +170,13 @@ class Training:
     def save(self, folder: Path) -> None:
         """Write everything a resumed run needs."""
         self.engine.save(folder, optimizer=True)
-        signals.save_states(self.rewards, folder)
+        signals.save_states(signals.stateful(self.rewards, self.shapes, self.credit), folder)
         cotrained.save(self.rewards, self.models, folder)
 
     def load(self, folder: Path) -> None:
         """Inverse of `save`."""
         self.engine.load(folder)
-        signals.load_states(self.rewards, folder)
+        signals.load_states(signals.stateful(self.rewards, self.shapes, self.credit), folder)
         cotrained.load(self.rewards, self.models, folder)
 
 

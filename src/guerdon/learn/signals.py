@@ -67,7 +67,10 @@ def score(rollouts: Rollouts, rewards: Mapping[str, Reward], ctx: Context) -> Ro
 
 
 def shape(rollouts: Rollouts, shapes: Mapping[str, list[Callable[..., Signal]]], ctx: Context) -> Rollouts:
-    """Rollouts whose signals went through their transforms; the raw ones are kept as `<name>_raw`."""
+    """Rollouts whose signals went through their transforms.
+
+    The raw ones are kept as `<name>_raw`, and what a transform shows of its way as `<name>_<part>`.
+    """
     for name, chain in shapes.items():
         if name not in rollouts.signals:
             raise RecipeError(
@@ -75,11 +78,17 @@ def shape(rollouts: Rollouts, shapes: Mapping[str, list[Callable[..., Signal]]],
             )
         signal = rollouts.signals[name]
         shaped = signal
+        seen: dict[str, Signal] = {}
         for transform in chain:
-            shaped = transform(rollouts, shaped, ctx)
-        rollouts = rollouts.replace(
-            signals={f"{name}_raw": signal.renamed(f"{name}_raw"), name: shaped.renamed(name)}
-        )
+            if hasattr(transform, "explain"):
+                parts = transform.explain(rollouts, shaped, ctx)
+                shaped = parts.pop("reward")
+                seen |= {f"{name}_{part}": found for part, found in parts.items()}
+            else:
+                shaped = transform(rollouts, shaped, ctx)
+        seen = {part: found.renamed(part) for part, found in seen.items() if part not in rollouts.signals}
+        kept = {f"{name}_raw": signal.renamed(f"{name}_raw"), name: shaped.renamed(name)}
+        rollouts = rollouts.replace(signals=seen | kept)
     return rollouts
 
 
@@ -148,17 +157,26 @@ def keep_advantage(rollouts: Rollouts, advantage: Signal) -> Rollouts:
     return rollouts.replace(advantages=Ragged(advantage.values, rollouts.tokens.offsets))
 
 
-def save_states(rewards: Mapping[str, Reward], folder: Path) -> None:
+def stateful(
+    rewards: Mapping[str, Reward], shapes: Mapping[str, Sequence[Callable[..., Signal]]], credit: Any
+) -> dict[str, Any]:
+    """Everything between sampling and the update that may carry a state, by its place in the recipe."""
+    transforms = {f"shape.{name}.{i}": t for name, chain in shapes.items() for i, t in enumerate(chain)}
+    return {**rewards, **transforms, "credit.": credit}
+
+
+def save_states(rewards: Mapping[str, Any], folder: Path) -> None:
     """Write the state of every reward that keeps any, as JSON."""
     states = {name: reward.state_dict() for name, reward in rewards.items() if hasattr(reward, "state_dict")}
-    (folder / "rewards.json").write_text(json.dumps(states, default=_plain))
+    kept = {name: state for name, state in states.items() if state}
+    (folder / "rewards.json").write_text(json.dumps(kept, default=_plain))
 
 
-def load_states(rewards: Mapping[str, Reward], folder: Path) -> None:
+def load_states(rewards: Mapping[str, Any], folder: Path) -> None:
     """Inverse of `save_states`."""
     for name, state in json.loads((folder / "rewards.json").read_text()).items():
         if name in rewards:
-            rewards[name].load_state_dict(state)  # type: ignore[attr-defined]
+            rewards[name].load_state_dict(state)
 
 
 def _plain(value: Any) -> Any:

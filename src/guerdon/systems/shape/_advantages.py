@@ -80,6 +80,14 @@ class ShapedCredit:
     def name(self) -> str:
         return self.shaping.name
 
+    def state_dict(self) -> dict[str, Any]:
+        """What the shaping carries from batch to batch."""
+        return self.shaping.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.shaping.load_state_dict(state)
+
     def __call__(
         self, rollouts: Rollouts, signals: Mapping[str, Signal] | None = None, ctx: Context | None = None
     ) -> Signal:
