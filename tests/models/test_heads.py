@@ -250,3 +250,20 @@ def test_training_goes_on_bit_for_bit_from_disk(tmp_path):
         a, b = (m.train_batch(rollouts, rollouts.signals["steps"]) for m in (model, other))
         assert a == b
     np.testing.assert_array_equal(model(rollouts).values, other(rollouts).values)
+
+
+def test_adapters_come_back_on_their_base(tmp_path):
+    pytest.importorskip("peft")
+    from guerdon.engines.hf import HFEngine
+
+    lab().save(tmp_path / "base")
+    engine = HFEngine(model=tmp_path / "base", lora={"r": 2}, device="cpu", lr=1e-2)
+    rollouts = planted(engine, 4)
+    for kind, targets in (("StepClassifier", "steps"), ("ImplicitPRM", "outcome")):
+        model = getattr(models, kind)(engine.clone(frozen=False), lr=1e-2)
+        model.fit(rollouts, rollouts.signals[targets], epochs=2)
+        path = model.save(tmp_path / kind)
+        largest = max(p.stat().st_size for p in path.rglob("*.safetensors"))
+        assert largest < (tmp_path / "base" / "model.safetensors").stat().st_size  # adapters, no base
+        np.testing.assert_allclose(models.load(path)(rollouts).values, model(rollouts).values, atol=1e-6)
+    assert not (tmp_path / "ImplicitPRM" / "trunk" / "model.safetensors").exists()

@@ -209,7 +209,28 @@ def test_the_prover_may_be_saved_or_be_the_policy(tmp_path):
     ctx = Context(engines={"policy": engine})
     by_policy = models.PrefixValues(prover="policy", **options)(rollouts, ctx).values
     np.testing.assert_array_equal(by_path, by_engine)
-    np.testing.assert_array_equal(by_policy, by_engine)
+    assert by_policy.shape == by_engine.shape
+    asked = Counting(engine)
+    models.PrefixValues(**options)(rollouts, Context(engines={"policy": asked}))
+    assert asked.calls
+
+
+def test_going_on_from_a_prompt_is_not_the_rollouts_again():
+    engine = lab()
+    problems = TASK.problems("train", 4)
+    rollouts = sample(engine, TASK, problems, 4, Sampling(max_new_tokens=8, seed=0))
+    seen = set(zip(map(str, rollouts.prompt), rollouts.completion, strict=True))
+    met: list[bool] = []
+
+    def grade(drawn, ctx=None):
+        met.extend((str(p), c) in seen for p, c in zip(drawn.prompt, drawn.completion, strict=True))
+        return Signal(np.ones(len(drawn)), "rollout")
+
+    values = models.PrefixValues(k=4, grade=grade, max_new_tokens=8)
+    ctx = Context(engines={"policy": engine})
+    chosen = np.zeros(rollouts.count("step"), bool)
+    values.values(rollouts, ctx, chosen=chosen)
+    assert len(met) == 16 and not any(met)
 
 
 @pytest.mark.slow

@@ -211,9 +211,16 @@ class Sampled:
 
     def worth(self, places: Prefixes, ctx: Context | None) -> Worth:
         """See `worth`."""
-        seed = self.sampling.seed + 1_000_003 * (ctx.step if ctx else 0)
-        sampling = replace(self.sampling, seed=seed)
+        sampling = replace(self.sampling, seed=seed_in_run(self.sampling.seed, ctx))
         return worth(self.engine(ctx), self.grade, places, self.k, sampling, self.budget, ctx)
+
+
+def seed_in_run(seed: int, ctx: Context | None, part: int = 0) -> int:
+    """A seed for draws inside a training step: other than the rollouts' own, and anew in every step.
+
+    With the rollouts' seed, going on from a bare prompt would draw the rollouts themselves again.
+    """
+    return seed if ctx is None else seed + 1_000_003 * ctx.step + ((part + 1) << 44)
 
 
 def grader(grade: Any, task: Any) -> Grader:

@@ -22,6 +22,7 @@ from guerdon.data.signal import Signal
 from guerdon.engines.protocol import Sampling
 from guerdon.engines.weights import check_shapes, read_tensors, write_tensors
 from guerdon.errors import DataError, RecipeError
+from guerdon.models.branches import seed_in_run
 from guerdon.models.head_model import HeadModel, as_tensor
 from guerdon.models.heads import Head
 from guerdon.models.losses import squared
@@ -197,8 +198,7 @@ class UtteranceCritic(HeadModel):
         reward = self.rewards(rollouts)
         logged = []
         for epoch in range(self.epochs):
-            seed = ((ctx.step if ctx else 0) * self.epochs + epoch) * 1_000_003 + self.seed
-            targets = self.targets(rollouts, policy, seed)
+            targets = self.targets(rollouts, policy, seed_in_run(self.seed, ctx or Context(), epoch))
             metrics = self.train_batch(rollouts.replace(signals=targets), reward)
             if "loss" in metrics:
                 logged.append(metrics)
