@@ -57,7 +57,7 @@ class Script:
         new = []
         for ids, draw in zip(prefix, draws, strict=True):
             said = self.tokenizer.decode(ids).count("\n>")
-            text = self.turns[draw % len(self.turns)][said]
+            text = self.turns[draw % 2**20 % len(self.turns)][said]
             new.append(
                 [2 if c == "\0" else i for c, i in zip(text, self.tokenizer.encode(text), strict=True)]
             )

@@ -14,7 +14,7 @@ from guerdon.data.rollouts import Rollouts
 from guerdon.engines.protocol import Sampling
 from guerdon.errors import RecipeError
 from guerdon.learn.episodes import Episode, rollouts_of
-from guerdon.tasks.base import Problem
+from guerdon.tasks.base import Problem, stable_seed
 from guerdon.tasks.worlds import TURN_END, World
 
 
@@ -63,19 +63,25 @@ def advance(
         raise RecipeError(f"sampler.turns: must be at least 1, got {most}")
     per_turn = replace(sampling, stop=tuple(dict.fromkeys((*sampling.stop, TURN_END))))
     prompts = [len(engine.prompt_ids(problem.prompt)) for problem in problems]
+    first = [_first_draw(world.problem_text(problem.meta)) for problem in problems]
     live = [e for e in episodes if not e.over]
     while live:
         drawn = engine.generate(
             [problems[e.group].prompt for e in live],
             sampling=per_turn,
             prefix=[e.ids for e in live],
-            draws=[e.draw for e in live],
+            draws=[first[e.group] + e.draw for e in live],
         )
         for row, episode in enumerate(live):
             _act(engine.tokenizer, world, episode, drawn, row)
             if not episode.over:
                 _answer(engine, episode, prompts[episode.group], most)
         live = [e for e in live if not e.over]
+
+
+def _first_draw(problem: str) -> int:
+    """Where a problem's draw numbers begin: two problems with one prompt differ in what they hide."""
+    return (stable_seed(problem) >> 24) << 20
 
 
 def _act(tokenizer: Any, world: World, episode: Episode, drawn: Rollouts, row: int) -> None:
