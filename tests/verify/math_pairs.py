@@ -21,7 +21,7 @@ class Pair(NamedTuple):
 
 
 def pairs(seed: int = 0) -> list[Pair]:
-    """About four thousand labelled pairs, the same for the same seed."""
+    """About nine thousand labelled pairs, the same for the same seed."""
     found = list(table())
     found += _numbers(random.Random(seed))
     found += _decorated(random.Random(seed + 1), found)

@@ -11,6 +11,7 @@ import pytest
 from math_pairs import pairs
 
 from guerdon.verify.maths.decide import decide
+from guerdon.verify.maths.locate import locate
 
 PAIRS = pairs()
 
@@ -21,7 +22,7 @@ def test_all_pairs_and_no_wrong_acceptance():
     accepted = [p for p, equal in wrong if equal]
     assert not accepted
     assert not wrong
-    assert len(PAIRS) > 2000 and len(Counter(p.kind for p in PAIRS)) > 40
+    assert len(PAIRS) > 8000 and len(Counter(p.kind for p in PAIRS)) > 40
 
 
 def test_verdicts_are_symmetric_and_repeatable():
@@ -113,6 +114,23 @@ def test_control_characters_have_no_reading():
     assert decide("7", "\x1b[31m8\x1b[0m").equal is False
 
 
+def written_texts():
+    lines = (Path(__file__).parent / "math_texts.jsonl").read_text(encoding="utf-8").splitlines()
+    for row in map(json.loads, lines):
+        yield from ((row["gold"], text, True) for text in row["equal"])
+        yield from ((row["gold"], text, False) for text in row["different"])
+
+
+def test_texts_with_an_answer_somewhere_in_them():
+    wrong = []
+    for gold, text, equal in written_texts():
+        found = locate(text, gold)
+        refused = found.text is None or found.hedged
+        if (False if refused else decide(gold, found.text).equal) is not equal:
+            wrong.append((gold, text, found))
+    assert not wrong
+
+
 def golden():
     root = os.environ.get("GUERDON_DATA")
     path = Path(root).parent / "golden" / "math_answers_examples.jsonl" if root else None
@@ -122,8 +140,6 @@ def golden():
 
 
 def test_golden_examples():
-    from guerdon.verify.maths.locate import locate
-
     wrong = []
     for row in golden():
         if row["kind"] == "contestable":

@@ -26,11 +26,12 @@ from guerdon.verify.maths.units import conflicting
 _PLAIN = re.compile(r"(-?)(\d{1,3}(?:,\d{3}){1,90}|\d{1,300})(?:\.(\d{1,300}))?")
 _EULER = re.compile(r"\de[+-]\d(?!\d)")
 _ARGUMENT = re.compile(
-    r"[\^_]\s*\{|\\(?!text|math|mbox|hbox|currency|operatorname|emph|f?box|boxed|bm|boldsymbol)[A-Za-z]+\s*\{"
+    r"[\^_]\s*\{|\\(?!text|math|mbox|hbox|currency|operatorname|emph|f?box|boxed|bm|boldsymbol)[A-Za-z]+\s*\{|"
+    r"\d\s*[!']|[!']\s*\d"
 )
 _BLANK = re.compile(r"\s+|\\[,;:! ]|~")
 _OR = re.compile(r"\bor\b")
-_COMMAS = re.compile(r"\d,\d{3},\d{3}(?!\d)")
+_COMMAS = re.compile(r"\d,[1-9]\d{2},[1-9]\d{2}(?!\d)")
 
 
 class Decision(NamedTuple):
@@ -128,7 +129,7 @@ def compare_answers(gold: Answer, prediction: Answer) -> Decision:
 
 
 def _same_text(gold: Answer, prediction: Answer) -> bool:
-    """Equal as words; where braces hold arguments or exponents, equal but for white space."""
+    """Equal as words; where braces hold arguments, or marks may be factorials, equal but for white space."""
     if gold.plain != prediction.plain:
         return False
     if _ARGUMENT.search(gold.source) or _ARGUMENT.search(prediction.source):

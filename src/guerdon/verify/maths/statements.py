@@ -19,7 +19,7 @@ from guerdon.verify.maths.kinds import (
     Values,
     flat,
 )
-from guerdon.verify.maths.lexer import Foreign
+from guerdon.verify.maths.lexer import Foreign, Unreadable
 from guerdon.verify.maths.regions import REALS, NoRegion, intersection, solve, union
 from guerdon.verify.maths.relations import Relation, relation
 from guerdon.verify.maths.scalars import equal
@@ -74,7 +74,7 @@ def stated(sides: tuple[Node, ...], operators: tuple[str, ...], read: Read) -> M
         sides: n + 1 nodes; operators: n relation signs; read: the meaning of a node.
 
     Raises:
-        Foreign: structures or chains outside the fast path.
+        Foreign: structures outside the fast path; Unreadable: a statement about structures, a mixed chain.
     """
     if "approx" in operators:
         sides, operators = _without_approximation(sides, operators)
@@ -87,7 +87,7 @@ def stated(sides: tuple[Node, ...], operators: tuple[str, ...], read: Read) -> M
     if set(operators) == {"="}:
         return _equation(sides, read)
     if "in" in operators or ("=" in operators and len(set(operators)) > 1):
-        raise Foreign("a chain of different relations")
+        raise Unreadable("a chain of different relations")
     for side in sides:
         if side[0] not in SCALARS or "pm" in facts(side).kinds:
             raise Foreign("an inequality between structures")
@@ -144,7 +144,7 @@ def _equation(sides: tuple[Node, ...], read: Read) -> Meaning:
         if len(names) == len(first[3]):
             return Assigned({n: read(item) for n, item in zip(names, last[3], strict=True)})
     if not plain or any("pm" in facts(side).kinds for side in sides):
-        raise Foreign("an equation between structures")
+        raise Unreadable("an equation between structures")
     return Related(tuple(relation(left, "=", right) for left, right in pairwise(sides)))
 
 
