@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from guerdon import registry, verify
+from guerdon import registry, score, verify
 from guerdon.data.rollouts import Rollouts
 from guerdon.errors import DataError, RecipeError
 from guerdon.sandbox import Limits, Sandbox, why_not
@@ -342,3 +342,15 @@ def plainly(problem: dict[str, Any], completion: str) -> bool:
     except BaseException:
         return False
     return True
+
+
+@isolated
+def test_a_hang_is_a_verdict_where_a_file_is_scored(tmp_path: Path) -> None:
+    programs = ["while True: pass", "def f(x): return x"]
+    rows = [{"completion": program, "reference": ["assert f(1) == 1"]} for program in programs]
+    source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = score.Options(workers=1, cache=None, limits=score.Limits(item_seconds=0.5, batch_seconds=0.5))
+    score.score_file(source, out, ["verify.code"], {"timeout": 2}, options)
+    scored_rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["signals"]["verify.code"]["values"] for row in scored_rows] == [[0.0], [1.0]]

@@ -49,6 +49,9 @@ class CodeReward(SampleReward):
 
     name = "code"
     version = "1"
+    item_seconds = batch_seconds = None
+    """None of `guerdon score`'s own: the sandbox ends programs, and a hang is worth 0, not missing."""
+    batch_rows = 64
 
     def __init__(self, options: CodeOptions, sandbox: Sandbox, on_error: str | float) -> None:
         super().__init__(on_error)
@@ -181,7 +184,8 @@ def code(
             standard input: for each run). The default is that of HumanEval's harness.
         limits: further limits, see `guerdon.sandbox.Limits`.
         packages: installed distributions that programs and tests may import beside the standard library.
-        workers: candidates at once; default: two per core.
+        workers: candidates at once; default: two per core. Where several processes score at once, each has
+            its own: give fewer.
         unsafe: run without isolation where bubblewrap is not to be had.
         sandbox: one to share; `packages`, `workers`, `unsafe`, `limits` and `timeout` are then its own.
 
