@@ -16,6 +16,7 @@ from guerdon.errors import DataError, RecipeError
 from guerdon.learn.sampling import sample
 from guerdon.models.branches import NO_ROOM, NOT_GRADED, OVER_BUDGET, Prefixes, worth
 from guerdon.models.forced_answers import IS_ANSWER
+from guerdon.tasks.grid_world import GridWorld
 
 ENGINES = {"lab": lab, "hf": hf}
 
@@ -190,6 +191,8 @@ def test_who_draws_and_who_grades_must_be_known():
         models.PrefixValues(grade=even)(rollouts)
     with pytest.raises(RecipeError, match="grade"):
         models.PrefixValues()
+    with pytest.raises(RecipeError, match="in turns"):
+        models.PrefixValues(task=GridWorld())
     with pytest.raises(RecipeError, match="k and best_of"):
         models.PrefixValues(k=0, grade=even)
     with pytest.raises(DataError, match="one value per rollout"):
@@ -356,6 +359,12 @@ def test_references_that_cannot_be_written_are_missing():
     }
     listed = models.AnswerLogprob("#", level="step", prover=engine, answer=lambda r: r[0])
     assert np.isfinite(listed(rollouts.select([1])).values).all()
+    keyed = models.AnswerLogprob("#", level="step", prover=engine, answer="gold")
+    held = rollouts.replace(reference=[{"gold": "12"}, {}, "12", None])
+    whole = models.AnswerLogprob("#", level="step", prover=engine)(rollouts.replace(reference=["12"] * 4))
+    first, second, *_ = np.split(keyed(held).values, rollouts.offsets("step")[1:-1])
+    np.testing.assert_allclose(first, whole.values[: len(first)], atol=1e-6)
+    assert np.isnan(second).all()
     with pytest.raises(DataError, match="prover=engine"):
         models.AnswerLogprob("#", level="step")(rollouts)
     with pytest.raises(DataError, match="no 'turn' spans"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +32,8 @@ class AnswerLogprob:
         cue: text in front of the answer, the wrapper it would be written in; not scored itself.
         level: spans, "turn" or "step".
         at: "before" measures in front of every span (the first value sees the prompt only), "after" behind.
-        answer: reference -> text of the answer; default: text and numbers as they are written.
+        answer: reference -> text of the answer, or the key under which a mapping holds it; default: text and
+            numbers as they are written.
         prover: an engine (or a folder, or {use: ...}); default: the policy of the run.
 
     Reference: Wang et al., IGPO, arXiv 2510.14967.
@@ -46,14 +48,14 @@ class AnswerLogprob:
         cue: str = "",
         level: str = "turn",
         at: Literal["before", "after"] = "before",
-        answer: Answer | None = None,
+        answer: Answer | str | None = None,
         prover: Any = None,
         policy: Any = None,
     ) -> None:
         if at not in ("before", "after"):
             raise RecipeError(f"at: got {at!r}, expected 'before' or 'after'")
         self.cue, self.level, self.at = cue, level, at
-        self.answer: Answer = plain_answer if answer is None else answer
+        self.answer: Answer = answer if callable(answer) else partial(plain_answer, key=answer)
         self.prover = prover_engine(prover, policy)
 
     def __call__(self, rollouts: Rollouts, ctx: Context | None = None) -> Signal:
@@ -106,8 +108,10 @@ class AnswerLogprob:
         return out
 
 
-def plain_answer(reference: Any) -> str | None:
-    """Text and numbers as they are written; None for anything else."""
+def plain_answer(reference: Any, key: str | None = None) -> str | None:
+    """Text and numbers as they are written, looked up under `key` in a mapping; None for anything else."""
+    if key is not None and isinstance(reference, Mapping):
+        reference = reference.get(key)
     plain = isinstance(reference, str | int | float) and not isinstance(reference, bool)
     return str(reference) if plain else None
 

@@ -236,6 +236,11 @@ def grader(grade: Any, task: Any) -> Grader:
 
         return build("reward", grade, "grade")
     if grade in (None, "task.outcome") and task is not None:
+        if hasattr(task, "max_turns"):
+            raise RecipeError(
+                f"grade: the task {task.name!r} is worked off in turns, and text sampled on from a prefix "
+                f"gets no replies; use learn.continuing.prefix_values, or name a reward that needs none"
+            )
         return task.outcome
     raise RecipeError(f"grade: expected a reward such as {{use: verify.math}}, got {grade!r} and no task")
 
