@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import importlib
 import importlib.util
 import sys
@@ -68,19 +69,30 @@ def modules(sources: Iterable[str], wanted: Iterable[str]) -> dict[str, types.Mo
         sources: of the tests.
         wanted: names they look up.
     """
-    uses: dict[str, set[str]] = {n: set() for n in wanted if _may_be_imported(_ALIASES.get(n, n))}
-    if not uses:
-        return {}
-    for source in sources:
-        owners = set()
-        for node in ast.walk(ast.parse(source)):  # an attribute comes before the name it is looked up on
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                owners.add(id(node.value))
-                uses.get(node.value.id, set()).add(node.attr)
-            elif isinstance(node, ast.Name) and id(node) not in owners:
-                uses.pop(node.id, None)
-    found = {name: own_module(_ALIASES.get(name, name)) for name in uses}
-    return {n: m for n, m in found.items() if m is not None and all(hasattr(m, a) for a in uses[n])}
+    likely = [name for name in wanted if _may_be_imported(_ALIASES.get(name, name))]
+    uses = [_uses(source) for source in sources] if likely else []
+    found = {}
+    for name in likely:
+        attributes = {attribute for looked_up, _ in uses for attribute in looked_up.get(name, ())}
+        if attributes and not any(name in others for _, others in uses):
+            module = own_module(_ALIASES.get(name, name))
+            if module is not None and all(hasattr(module, attribute) for attribute in attributes):
+                found[name] = module
+    return found
+
+
+@functools.lru_cache(maxsize=128)
+def _uses(source: str) -> tuple[dict[str, set[str]], set[str]]:
+    """Attributes looked up on every name, and names that are used in another way."""
+    attributes: dict[str, set[str]] = {}
+    owners, others = set(), set()
+    for node in ast.walk(ast.parse(source)):  # an attribute comes before the name it is looked up on
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            owners.add(id(node.value))
+            attributes.setdefault(node.value.id, set()).add(node.attr)
+        elif isinstance(node, ast.Name) and id(node) not in owners:
+            others.add(node.id)
+    return attributes, others
 
 
 def own_module(name: str) -> types.ModuleType | None:
@@ -91,6 +103,7 @@ def own_module(name: str) -> types.ModuleType | None:
         return None
 
 
+@functools.lru_cache(maxsize=4096)
 def _may_be_imported(name: str) -> bool:
     """The standard library, and the packages that were chosen."""
     top = name.partition(".")[0]
