@@ -65,6 +65,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "answer_logprob": "guerdon.models.answer_logprob:AnswerLogprob",
         "critic": "guerdon.models.factories:critic",
         "forced_answers": "guerdon.models.forced_answers:ForcedAnswers",
+        "load": "guerdon.models.folders:load",
         "prefix_values": "guerdon.models.prefix_values:PrefixValues",
         "utterance_critic": "guerdon.models.factories:utterance_critic",
     },

@@ -204,3 +204,22 @@ def test_a_saved_model_is_a_reward_and_is_not_trained(tmp_path):
     weights = {name: p.detach().clone() for name, p in model.engine.parameters().items()}
     start = first.rewards["prm"].engine.parameters()
     assert all(torch.equal(start[name], p) for name, p in weights.items())
+
+
+def test_a_saved_model_may_go_on_learning(tmp_path):
+    critic = Training.build(changed("critic")).models["critic"]
+    path = critic.save(tmp_path / "critic")
+    recipe = small_recipe(
+        steps=2,
+        eval={"every": 0},
+        rewards={"outcome": "coin"},
+        models={"critic": {"use": "load", "path": str(path), "online": True}},
+        credit="gae",
+    ).validate()
+    run, training = run_recipe(tmp_path / "run", recipe)
+    assert np.isfinite(run.metrics()["models/critic/loss"][1:]).all()
+    assert training.models["critic"].head_lr == critic.head_lr
+    assert (run.latest_checkpoint()[1] / "models" / "models" / "critic" / "head.safetensors").is_file()
+    implicit = Training.build(small_recipe(rewards={"i": {"use": "models.implicit", "init": str(path)}}))
+    start, got = critic.engine.parameters(), implicit.rewards["i"].engine.parameters()
+    assert all(torch.equal(start[name], got[name]) for name in start)

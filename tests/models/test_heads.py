@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from planted import TASK, auroc, hf, lab, lab_as_hf, planted
 
 from guerdon import models
@@ -48,6 +50,42 @@ def test_scores_of_odd_rollouts_are_missing_with_a_cause(name, kind):
     assert signal.cause_counts() == {NOT_CHOSEN: 1}
     nothing = model(agentic().select([2]))
     assert len(nothing) == 0
+
+
+@st.composite
+def ragged_turns(draw):
+    """Rollouts of 0..6 tokens with any tokens acted and any partition."""
+    lengths = draw(st.lists(st.integers(0, 6), min_size=1, max_size=5))
+    acted = [draw(st.lists(st.booleans(), min_size=n, max_size=n)) for n in lengths]
+    ends = [sorted({*draw(st.sets(st.integers(1, n))), n}) if n else [] for n in lengths]
+    return Rollouts(
+        prompt=["1"] * len(lengths),
+        tokens=Ragged.from_lists([[50] * n for n in lengths], dtype=np.int32),
+        acted=Ragged.from_lists(acted, dtype=bool),
+        partitions={"turn": Ragged.from_lists(ends, dtype=np.int64)},
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(ragged_turns())
+def test_reading_points_are_those_of_a_plain_loop(rollouts):
+    points = reading_points(None, rollouts, "turn")
+    before, after, base = [], [], 0
+    for row in range(len(rollouts)):
+        start = 0
+        for end in rollouts.partitions["turn"][row].tolist():
+            chosen = [i for i in range(start, end) if rollouts.acted[row][i]]
+            before.append(base + start)
+            after.append(base + chosen[-1] + 1 if chosen else -1)
+            start = end
+        base += len(rollouts.tokens[row]) + 1
+    assert points.before.tolist() == before and points.after.tolist() == after
+    assert set(points.causes) == {i for i, a in enumerate(after) if a < 0} and points.prefixes == base
+    per_prefix = np.arange(float(base))
+    there = points.gather(per_prefix, "x").values
+    back = points.scatter(there)
+    read = sorted({a for a in after if a >= 0})
+    assert np.flatnonzero(~np.isnan(back)).tolist() == read and (back[read] == per_prefix[read]).all()
 
 
 def test_text_is_read_like_its_tokens():

@@ -256,9 +256,12 @@ def prover_engine(prover: Any, policy: Any) -> Any:
     if isinstance(prover, str):
         from pathlib import Path
 
-        from guerdon.models.folders import open_engine
+        from guerdon.models.folders import CONFIG_FILE, open_engine
 
-        return open_engine(Path(prover), str(policy.device) if policy is not None else "auto")
+        folder = Path(prover)
+        if (folder / CONFIG_FILE).is_file():  # a saved model: the engine under its head
+            folder = folder / "trunk"
+        return open_engine(folder, str(policy.device) if policy is not None else "auto")
     return prover
 
 

@@ -59,11 +59,17 @@ def save(model: Any, path: str | Path) -> Path:
 
 
 def load(
-    path: str | Path, engine: Any = None, device: str | None = None, tokenizer: Any = None, policy: Any = None
+    path: str | Path,
+    online: bool = False,
+    engine: Any = None,
+    device: str | None = None,
+    tokenizer: Any = None,
+    policy: Any = None,
 ) -> Any:
     """A model saved by `save`, ready to score: call it with rollouts.
 
     Args:
+        online: whether a training loop goes on training it, with its saved settings.
         engine: an engine of the same shape to put the weights into; default: one is built from the folder.
         device: where; default: the policy's device where a recipe builds the model, else "auto".
         tokenizer: needed where the trunk was trained with a tokenizer of your own.
@@ -79,7 +85,7 @@ def load(
     module, name = KINDS[config["kind"]].split(":")
     model = getattr(importlib.import_module(module), name)(trunk, **config["settings"])
     model.read(folder)
-    model.version = _digest(folder)
+    model.version, model.online = _digest(folder), online
     return model
 
 
