@@ -78,6 +78,10 @@ def hostile(completion):
         if os.fork() == 0:
             time.sleep(1000)
         time.sleep(1000)
+    if completion == "orphan":
+        if os.fork() == 0:  # holds the connection of its parent, which leaves
+            time.sleep(1000)
+        os._exit(4)
     if completion == "print":
         print("noise on stdout")
     return 1.0

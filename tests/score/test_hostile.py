@@ -15,30 +15,44 @@ nan = None
 
 
 def test_every_bad_habit_costs_its_own_verdict_only(tmp_path: Path):
-    habits = ["raise", "exit", "string", "nan", "hang", "sleep", "die", "kill", "eat", "child", "print"]
+    habits = [
+        "raise",
+        "exit",
+        "string",
+        "nan",
+        "hang",
+        "sleep",
+        "die",
+        "kill",
+        "eat",
+        "child",
+        "orphan",
+        "print",
+    ]
     texts = [text for i, habit in enumerate(habits) for text in (f"good {i}", habit)]
     source = write_lines(tmp_path / "in.jsonl", completions(*texts))
     report = score(
-        source, tmp_path / "out.jsonl", by_path("hostile"), item_seconds=0.4, memory=1 << 27, give_up=0
+        source, tmp_path / "out.jsonl", by_path("hostile"), item_seconds=2.0, memory=1 << 27, give_up=0
     )
     out = tmp_path / "out.jsonl"
-    assert values(out, "hostile") == [1.0, nan] * 10 + [1.0, 1.0]
+    assert values(out, "hostile") == [1.0, nan] * 11 + [1.0, 1.0]
     why = {texts[row]: cause for row, cause in causes(out, "hostile").items()}
     assert why == {
         "raise": "ValueError: no such thing",
         "exit": "SystemExit: 3",
         "string": "returned str, expected a number",
         "nan": "returned NaN",
-        "hang": "timed out after 0.4 s",
-        "sleep": "timed out after 0.4 s",
+        "hang": "timed out after 2 s",
+        "sleep": "timed out after 2 s",
         "die": "ended its process with exit code 3",
         "kill": "ended its process by SIGKILL (out of memory?)",
         "eat": why["eat"],
-        "child": "timed out after 0.4 s",
+        "child": "timed out after 2 s",
+        "orphan": "ended its process with exit code 4",
     }
     assert why["eat"].startswith(("MemoryError", "_ArrayMemoryError", "used more than 0.134 GB"))
     tally = report.tally.rewards["hostile"]
-    assert (tally.records, tally.missing, sum(tally.causes.values())) == (22, 10, 10)
+    assert (tally.records, tally.missing, sum(tally.causes.values())) == (24, 11, 11)
     assert report.replaced >= 5
 
 

@@ -108,6 +108,19 @@ def test_a_group_longer_than_a_chunk(tmp_path: Path):
         assert [len(c) for c in source_of(path, whole_groups=True).chunks({}, lambda: 3)] == [50, 1]
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".parquet"])
+def test_long_records_make_short_chunks(tmp_path: Path, suffix: str):
+    path = tmp_path / f"in{suffix}"
+    rng = random.Random(0)
+    records = [{"group": f"g{i // 50}", "completion": rng.randbytes(100_000).hex()} for i in range(200)]
+    guerdon.write(guerdon.read(write_lines(tmp_path / "plain.jsonl", records)), path)
+    for options in ({}, {"whole_groups": True}):
+        chunks = list(source_of(path, **options).chunks({}, lambda: 8192))
+        sizes = [len(c) for c in chunks]
+        assert sum(sizes) == 200 and max(sizes) <= 130
+        assert [i for c in chunks for i in c.column("completion")] == [r["completion"] for r in records]
+
+
 def test_records_without_group_end_anywhere(tmp_path: Path):
     path = write_lines(tmp_path / "in.jsonl", [{"completion": "x"}] * 10)
     chunks = list(JsonlSource(path, whole_groups=True).chunks({}, lambda: 4))

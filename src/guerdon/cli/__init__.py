@@ -74,7 +74,7 @@ def credit(
     )
 
 
-@app.command(hidden=True)
+@app.command()
 def score(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Rollouts: .jsonl, .jsonl.gz or .parquet.")],
     rewards: Annotated[

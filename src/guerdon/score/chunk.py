@@ -108,7 +108,8 @@ def check(columns: Columns, schema: Schema) -> dict[int, str]:
     bad = find_bad(columns, schema)
     if columns.partitions or any(signal.level == "group" for signal in columns.signals.values()):
         bad = _check_together(columns, schema, bad)
-    schema.levels |= {name: signal.level for name, signal in columns.signals.items()}
+    good = columns.select(np.setdiff1d(np.arange(columns.n), list(bad))) if bad else columns
+    schema.levels |= {name: s.level for name, s in good.signals.items() if s.column.present.any()}
     return bad
 
 

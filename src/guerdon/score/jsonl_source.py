@@ -23,6 +23,7 @@ from guerdon.score.chunk import Chunk, Position, check, dump_schema, load_schema
 UNIT = "line"
 _NULLABLE = ("reference", "images")
 _READ = 4096
+_STEP, _BYTES = 64, 8 << 20
 _MARK = b"\xef\xbb\xbf"
 
 
@@ -82,7 +83,7 @@ class JsonlSource:
             lines = self._lines(file, None if until is None else int(until["line"]) - number)
             while True:
                 # a group longer than that is read in ever larger pieces
-                fresh = list(islice(lines, None if self.gather else max(rows(), len(held))))
+                fresh = list(lines) if self.gather else _take(lines, max(rows(), len(held)), held)
                 if not fresh and not held:
                     break
                 keep = self._complete(held + fresh) if self.whole_groups and fresh else len(held + fresh)
@@ -170,6 +171,19 @@ class JsonlSource:
             raise DataError(f"{self.path} line {first}: {lost[first]}")
         signalled = any("signals" in record for record in parsed)
         return Chunk(columns, numbers, texts, {}, sorted(lost.items()), signalled)
+
+
+def _take(lines: Iterator[bytes], rows: int, held: list[bytes]) -> list[bytes]:
+    """Up to `rows` lines, fewer where they are long."""
+    taken: list[bytes] = []
+    size, most = 0, max(_BYTES, 2 * sum(map(len, held)))
+    while len(taken) < rows and size < most:
+        some = list(islice(lines, min(_STEP, rows - len(taken))))
+        if not some:
+            break
+        taken += some
+        size += sum(map(len, some))
+    return taken
 
 
 def _pick(parsed: list[Any], texts: list[bytes], numbers: Sequence[int], keep: list[bool]) -> Any:

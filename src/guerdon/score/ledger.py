@@ -23,7 +23,8 @@ from guerdon.scoring import Reward
 from guerdon.store.verdicts import VerdictCache
 
 _RECENT = 1 << 17
-_FEWEST, _MOST, _FIRST = 1, 2048, 16
+_FIRST, _MOST = 16, 2048  # units in a task
+_BATCH = 64  # the same where a reward scores many in one call, perhaps all at the same time
 _TASK_SECONDS = 0.2
 
 
@@ -239,21 +240,23 @@ class Ledger:
     def _tasks(
         self, chunk: Chunk, fresh: list[tuple[bytes, Sequence[int]]], units: Sequence[Sequence[int]] | None
     ) -> Iterator[Task]:
-        size = self._task_size()
+        traits, size = self.plan.traits, self._task_size()
+        reads = traits.reads if traits.sample and traits.shape == "sample" else None
         for start in range(0, len(fresh), size):
             part = fresh[start : start + size]
             rows = [row for _, unit in part for row in unit]
-            rollouts = chunk.rollouts(rows, self.plan.traits.reads if self.plan.traits.sample else None)
+            rollouts = chunk.rollouts(rows, reads)
             yield Task(self.plan.label, rollouts, [len(unit) for _, unit in part], [key for key, _ in part])
 
     def _task_size(self) -> int:
         """Units per task: a fifth of a second of work, so that a kill costs little."""
         traits = self.plan.traits
-        if traits.sample and traits.together:
+        if traits.batch_rows:
             return traits.batch_rows
+        fewest, first = (_BATCH, _BATCH) if traits.sample and traits.together else (1, _FIRST)
         if self._cost is None:
-            return _FIRST
-        return int(min(max(_TASK_SECONDS / max(self._cost, 1e-9), _FEWEST), _MOST))
+            return first
+        return int(min(max(_TASK_SECONDS / max(self._cost, 1e-9), fewest), _MOST))
 
     def settle(self, answer: Answer) -> None:
         """Give an answer to all who wait for it, and remember it."""

@@ -29,7 +29,6 @@ _SHAPES, _PLACES = ("sample", "group", "all"), ("worker", "main")
 _LIFT = ("name", "version", "batch", "on_error")
 _BATCH = {"completions", "references", "metas"}
 _SAMPLE = {"completion", "reference", "meta", "messages"} | _BATCH
-DEFAULT_BATCH = 64
 UNSAID = -1.0
 
 
@@ -45,7 +44,7 @@ class Traits:
         reads: columns a verdict depends on; None: the whole record.
         keyed: whether it has a `key(row)` of its own.
         together: whether it scores many records in one call.
-        batch_rows: how many then.
+        batch_rows: how many then; 0: at least 64, and more where that is fast.
         item_seconds, batch_seconds: limits of its own (None: it needs none, UNSAID: the run's).
         on_error: its own failure policy.
         stateful: whether verdicts depend on what was scored before.
@@ -206,7 +205,7 @@ def traits_of(reward: Reward, spec: Spec | None = None) -> Traits:
         reads=_reads(reward),
         keyed=sample and type(reward).key is not SampleReward.key,  # type: ignore[attr-defined]
         together=_together(reward),
-        batch_rows=int(getattr(reward, "batch_rows", DEFAULT_BATCH)),
+        batch_rows=int(getattr(reward, "batch_rows", 0)),
         item_seconds=getattr(reward, "item_seconds", UNSAID),
         batch_seconds=getattr(reward, "batch_seconds", UNSAID),
         on_error=getattr(reward, "on_error", "nan"),

@@ -293,9 +293,7 @@ def _join(work: Work, report: Report, pieces: Sequence[Piece]) -> tuple[Path, Pr
             report.notes += [note for note in notes if note not in report.notes]
             progress.tally.merge(found.tally)
             progress.streams = _merged(progress.streams, found.streams)
-            with open(work.folder / f"piece-{piece.index:06d}" / sink.file.path.name, "rb") as file:
-                while data := file.read(1 << 20):
-                    sink.file.write(data)
+            sink.file.join(work.folder / f"piece-{piece.index:06d}" / sink.file.path.name)
         if not progress.tally.records:
             raise job.nothing(report, progress)
         sink.commit()

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from guerdon.score.chunk import Chunk
+from guerdon.score.parquet_source import rows_per_read
 from guerdon.score.sinks import Appended, Streams, convert
 from guerdon.score.splice import Item, stream
 from guerdon.store.atomic import store_errors, sync_file
 
-_READ = 16384
 _GROUP_ROWS = 1 << 16
 _GROUP_BYTES = 64 << 20
 _VALUES = pa.large_list(pa.float64())
@@ -171,7 +171,7 @@ def join(source: Path, verdicts: Path, streams: Streams, target: Path) -> None:
 def _joined(source: Path, cursor: _Cursor, streams: Streams) -> Iterator[pa.Table]:
     start = 0
     with pq.ParquetFile(source) as file:
-        for batch in file.iter_batches(_READ):
+        for batch in file.iter_batches(rows_per_read(file)):
             table = pa.Table.from_batches([batch])
             found = cursor.until(start + len(table))
             if len(found) < len(table):

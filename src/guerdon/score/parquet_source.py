@@ -18,6 +18,13 @@ from guerdon.registry import nearest
 from guerdon.score.chunk import Chunk, Position, check, dump_schema, load_schema
 
 _READ = 16384
+_BYTES = 8 << 20
+
+
+def rows_per_read(file: pq.ParquetFile) -> int:
+    """How many rows make about 8 MB."""
+    sizes = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
+    return max(1, min(_READ, _BYTES * file.metadata.num_rows // max(sum(sizes), 1)))
 
 
 class ParquetSource:
@@ -97,7 +104,8 @@ class ParquetSource:
                 if self.gather and groups:
                     yield file.read_row_groups(groups).slice(at, left)
                     return
-                for batch in file.iter_batches(_READ, row_groups=groups) if groups else ():
+                most = rows_per_read(file)
+                for batch in file.iter_batches(most, row_groups=groups) if groups else ():
                     while at < len(batch) and left:
                         part = batch.slice(at, min(rows(), left))
                         at, left = at + len(part), left - len(part)

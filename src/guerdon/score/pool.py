@@ -243,6 +243,8 @@ class Pool:
                     raise RecipeError(
                         f"a worker did not finish importing {self._names()} within {_START_SECONDS:.0f} s"
                     )
+            elif worker.process.gone():  # what it started may still hold the connection open
+                self._ended(worker)
             elif worker.task is not None and unit != IDLE:
                 limit = self._limit(worker.task, unit)
                 if limit is not None and seconds > limit:
@@ -289,7 +291,7 @@ class Pool:
     def _blame(self, task: Task, cause: str, seconds: float) -> None:
         self._answer_all(task, cause, [seconds], killed=True)
         failures = self._failures[task.label] = self._failures.get(task.label, 0) + 1
-        if self.limits.give_up and failures >= self.limits.give_up:
+        if failures == self.limits.give_up:
             self._given_up[task.label] = (
                 f"not tried: the {failures} before it all failed, the last one {cause}"
             )

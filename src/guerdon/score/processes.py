@@ -81,7 +81,7 @@ class WorkerProcess:
         """End the process and all of its group, now; how it ended, for causes. Twice is fine."""
         if self._words:
             return self._words
-        self._words = self._describe(self._gone(_GRACE if self._closed() else 0.0))
+        self._words = self._describe(self._exit_code(_GRACE if self._closed() else 0.0))
         with suppress(ProcessLookupError, PermissionError):
             # Before the process is reaped: its id, which is also the group's, cannot be anyone else's yet.
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -99,7 +99,11 @@ class WorkerProcess:
         except Exception:  # half an answer
             return False
 
-    def _gone(self, patience: float) -> int | None:
+    def gone(self) -> bool:
+        """Whether the process has ended by itself."""
+        return not self._words and self._exit_code(0.0) is not None
+
+    def _exit_code(self, patience: float) -> int | None:
         """Exit code (negative: signal) of a process that ended by itself; it is not reaped yet."""
         deadline = time.monotonic() + patience
         while hasattr(os, "waitid"):

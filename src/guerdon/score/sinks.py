@@ -72,8 +72,17 @@ class Appended:
         self._wait()
         self._under_way = self._writer.submit(self._write, data)
 
+    def join(self, path: Path) -> None:
+        """Append the content of another such file, which is packed already."""
+        self._wait()
+        with open(path, "rb") as file:
+            while data := file.read(_BLOCK):
+                self._put(data)
+
     def _write(self, data: bytes) -> None:
-        data = data if self._pack is None else self._pack(data)
+        self._put(data if self._pack is None else self._pack(data))
+
+    def _put(self, data: bytes) -> None:
         with store_errors(self.path.name, self.path):
             write_all(self._handle, data)
         self.size += len(data)

@@ -93,6 +93,9 @@ def main(control: int, clock: int) -> None:
     shared = SharedClock(clock)
     try:
         rewards = {spec.label: load(spec) for spec in setup.specs}
+        for reward in rewards.values():
+            if getattr(reward, "processes", 0) is None:  # one per core is for those that are alone
+                reward.processes = 1  # type: ignore[attr-defined]
         traits = {spec.label: traits_of(rewards[spec.label], spec) for spec in setup.specs}
     except RAISED as error:
         pipe.send(("broken", str(error) if isinstance(error, GuerdonError) else of_error(error)))

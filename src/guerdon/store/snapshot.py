@@ -6,12 +6,19 @@ are, reading all of them once, in order, and searching in memory takes a third o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 _SIZE = 16  # bytes of a digest
 _READ = 1 << 15
+
+
+class Rows(Protocol):
+    """A question's answers, a few at a time, as a database cursor gives them."""
+
+    def fetchmany(self, size: int, /) -> list[tuple[bytes, float | str]]: ...
 
 
 class Snapshot:
@@ -22,15 +29,15 @@ class Snapshot:
             verdicts that are no numbers are left out.
     """
 
-    def __init__(self, rows: Iterable[tuple[bytes, float | str]]) -> None:
+    def __init__(self, rows: Rows) -> None:
         digests, verdicts = [np.empty((0, 2), np.uint64)], [np.empty(0)]
-        waiting: list[tuple[bytes, float]] = []
-        for content, verdict in rows:
-            if type(verdict) is float and len(content) == _SIZE:
-                waiting.append((content, verdict))
-                if len(waiting) == _READ:
-                    _append(digests, verdicts, waiting)
-        _append(digests, verdicts, waiting)
+        while some := rows.fetchmany(_READ):
+            contents, found = zip(*some, strict=True)
+            if set(map(type, found)) != {float} or set(map(len, contents)) != {_SIZE}:
+                some = [(c, v) for c, v in some if type(v) is float and len(c) == _SIZE]
+                contents, found = zip(*some, strict=True) if some else ((), ())
+            digests.append(_numbers(contents))
+            verdicts.append(np.array(found, np.float64))
         both = np.concatenate(digests)
         self._high, self._low = np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
         self._verdicts = np.concatenate(verdicts)
@@ -56,13 +63,3 @@ class Snapshot:
 def _numbers(contents: Sequence[bytes]) -> np.ndarray:
     """Digests as pairs of integers that sort as the digests do, uint64 (n, 2)."""
     return np.frombuffer(b"".join(contents), ">u8").reshape(-1, 2).astype(np.uint64)
-
-
-def _append(
-    digests: list[np.ndarray], verdicts: list[np.ndarray], waiting: list[tuple[bytes, float]]
-) -> None:
-    if waiting:
-        contents, numbers = zip(*waiting, strict=True)
-        digests.append(_numbers(contents))
-        verdicts.append(np.array(numbers, np.float64))
-        waiting.clear()
