@@ -60,8 +60,8 @@ def test_tags():
 
 def test_fences():
     text = "```python\na = 1\n```\ntext\n```sql\nSELECT 1\n```\n```unclosed"
-    assert ex.last_fence(text) == "SELECT 1\n"
-    assert ex.last_fence(text, "python") == "a = 1\n"
+    assert ex.last_fence(text) == "SELECT 1"
+    assert ex.last_fence(text, "python") == "a = 1"
     assert ex.last_fence(text, "rust") is None
     assert ex.last_fence("``` only one") is None
 

@@ -71,6 +71,8 @@ OPTIONS = ["Paris", "Rome", "Oslo", "None of the above"]
         ("The answer is (C).", 2), ("the answer is B... no, the answer is C", 2), ("Option D", 3),
         ("E", None), ("", None), (None, None), ("A cat is here", None), ("I think so", None),
         ("none of the above", 3), ("Answer: **B**", 1), ("answer is a riddle", None),
+        ("The answer is A or B", None), ("Either (A) or (C).", None), ("A or B? It is B.", 1),
+        ("So it is\n\nD", 3),
     ],
 )  # fmt: skip
 def test_which_option_is_named(text, index):

@@ -193,7 +193,8 @@ def test_from_threads_and_async_code():
     batch = rollouts(("\\boxed{\\int_0^1 x dx}", "1/2"), ("\\boxed{2}", "3"))
 
     async def several():
-        return await asyncio.gather(*(asyncio.to_thread(reward, batch) for _ in range(4)))
+        inside = reward(batch)  # a plain call while an event loop runs in this thread
+        return [inside, *await asyncio.gather(*(asyncio.to_thread(reward, batch) for _ in range(4)))]
 
     with ThreadPoolExecutor(4) as pool:
         signals = [*pool.map(lambda _: reward(batch), range(4)), *asyncio.run(several())]

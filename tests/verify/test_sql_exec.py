@@ -155,6 +155,11 @@ def test_reading_the_schema_is_allowed():
     assert run("SELECT name FROM sqlite_master").rows == [("t",)]
 
 
+def test_json_tables_can_be_read():
+    assert run("SELECT value FROM json_each('[1, 2]')").rows == [(1,), (2,)]
+    assert run("SELECT fullkey FROM json_tree('[7]')").rows == [("$",), ("$[0]",)]
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_results_and_values_are_bounded(engine):
     few = Limits(seconds=2, rows=100)

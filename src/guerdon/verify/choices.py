@@ -12,16 +12,12 @@ from typing import Any
 from guerdon.scoring import Row, Verdict, missing
 from guerdon.verify.answers_match import squeezed
 from guerdon.verify.composite import Composite, given
-from guerdon.verify.extract import last_boxed
+from guerdon.verify.extract import alternatives, last_boxed, last_choice
 from guerdon.verify.markup import finder, last_block
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ALONE = re.compile(r"\(?([A-Z])\)?[.:)]?")
 _LEADING = re.compile(r"\(([A-Z])\)|([A-Z])[.:)](?=\s|$)")
-_STATED = re.compile(
-    r"\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)(?: is)?[\s:=*(]{0,10}(?:[Oo]ption |[Cc]hoice )?"
-    r"[*(]{0,4}([A-Z])(?![A-Za-z'’])"
-)
 _ANCHORED = re.compile(
     r"\b(?:all|none|both|neither|some|any|either)\b.*\b(?:above|these|those|below|options|choices)\b"
     r"|\b(?:both\s+)?[A-J]\s*(?:and|or|&)\s*[A-J]\b",
@@ -34,7 +30,7 @@ def chosen(answer: str | None, options: Sequence[str]) -> int | None:
 
     In this order: the answer is a letter ("B", "(B)", "B."); it is the text of exactly one option (any
     case, duplicates count as the first); it begins with a letter ("B) dog", "(B) dog"); it states one
-    ("the answer is B"), the last one said.
+    ("the answer is B"), the last one said, which is no alternative ("A or B").
     """
     if answer is None:
         return None
@@ -46,8 +42,8 @@ def chosen(answer: str | None, options: Sequence[str]) -> int | None:
         return normal.index(squeezed(text))
     if match := _LEADING.match(text):
         return _index(match.group(1) or match.group(2), len(options))
-    stated = _STATED.findall(text)
-    return _index(stated[-1], len(options)) if stated else None
+    letter = None if alternatives(text) else last_choice(text)
+    return _index(letter, len(options)) if letter else None
 
 
 def in_completion(completion: str) -> str:

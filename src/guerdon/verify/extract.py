@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from guerdon.errors import RecipeError
-from guerdon.verify.extract_numbers import Extracted, first_number, last_choice, last_number, numbers
+from guerdon.verify.extract_numbers import (
+    Extracted,
+    alternatives,
+    first_number,
+    last_choice,
+    last_number,
+    numbers,
+)
+from guerdon.verify.fences import last_fence
 from guerdon.verify.maths.lexer import closing_brace
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=[{\s\d\\-])|(?<![A-Za-z])boxed(?=\{)")
@@ -138,19 +146,6 @@ def strict_tag(text: str, name: str = "answer") -> str | None:
     return text[start:end].strip() if start <= end else None
 
 
-_FENCE = re.compile("```")
-
-
-def last_fence(text: str, language: str | None = None) -> str | None:
-    """The inside of the last closed code fence (of a language, where given)."""
-    marks = [match.start() for match in _FENCE.finditer(text)]
-    for opening, closing in reversed(list(zip(marks[::2], marks[1::2], strict=False))):
-        head, _, body = text[opening + 3 : closing].partition("\n")
-        if language is None or head.strip().lower() == language.lower():
-            return body
-    return None
-
-
 def after_thinking(text: str) -> str:
     """The text after the reasoning: what follows the last `</think>`; nothing while it is still open."""
     end = text.rfind("</think>")
@@ -259,6 +254,7 @@ __all__ = [
     "Extracted",
     "Extractor",
     "after_thinking",
+    "alternatives",
     "boxes",
     "extractor",
     "first_boxed",

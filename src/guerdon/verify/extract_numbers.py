@@ -92,7 +92,7 @@ def _sentence(text: str, at: int) -> tuple[str, str]:
 
 
 _CHOICE_MARK = re.compile(
-    r"(?:option|choice|answer)(?:\s{0,3}(?:is|:))?[*\s$]{0,9}(?:\\text(?:bf)?\{)?\(?([A-Z])\)?(?![A-Za-z])|"
+    r"(?:[Oo]ption|[Cc]hoice|[Aa]nswer)(?:\s{0,3}(?:is|:))?[*\s$]{0,9}(?:\\text(?:bf)?\{)?\(?([A-Z])\)?(?![A-Za-z])|"
     r"\b(?:is|choose|pick|select|be)\s{1,3}[*$]{0,4}(?:\\text(?:bf)?\{)?([A-Z])(?![A-Za-z])|"
     r"\(([A-Z])\)|(?:^|\n)[ \t]{0,9}[*]{0,4}([A-Z])[*]{0,4}[.)]?\s*$",
 )
@@ -104,3 +104,17 @@ def last_choice(text: str) -> str | None:
     for found in _CHOICE_MARK.finditer(text[-4_000:]):  # noqa: B007
         pass
     return next(g for g in found.groups() if g) if found else None
+
+
+_ALTERNATIVES = re.compile(
+    r"(?<![A-Za-z])\(?([A-J])\)?[*\s]{0,3}(?:or|/)[*\s]{0,3}(?:option )?\(?([A-J])(?![A-Za-z])"
+)
+_ALONE = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z'])")
+
+
+def alternatives(text: str) -> bool:
+    """Whether the last choice letters are alternatives: `either (A) or (B)`."""
+    text, end = text[-4_000:], -1
+    for found in _ALTERNATIVES.finditer(text):
+        end = found.end() if found[1] != found[2] else end
+    return end >= 0 and _ALONE.search(text, end) is None

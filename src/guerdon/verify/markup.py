@@ -5,14 +5,12 @@ Everything here is linear in the length of the text, whatever the text: completi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from guerdon.errors import RecipeError
 from guerdon.verify.extract import last_boxed
-
-_FENCE = re.compile(r"```[ \t]*([A-Za-z0-9_+#.-]*)([ \t]*\r?\n)?")
+from guerdon.verify.fences import fences, last_fence
 
 
 def between(text: str, opening: str, closing: str, one_line: bool = False) -> list[str]:
@@ -76,32 +74,6 @@ def only_blocks(text: str, tags: Sequence[str]) -> bool:
     return not rest
 
 
-def fences(text: str, language: str | None = None) -> list[str]:
-    """Contents of all closed code fences (of one language), left to right, stripped.
-
-    Without a language every fence counts; with one, its word after the three backticks must be the
-    language (any case).
-    """
-    found, at = [], 0
-    while match := _FENCE.search(text, at):
-        end = text.find("```", match.end(1))
-        if end < 0:
-            break
-        word, line_end = match.groups()
-        if language is not None and word.lower() == language.lower():
-            found.append(text[match.end(1) : end].strip())
-        elif language is None:  # a word names the language only where its line ends there
-            found.append(text[match.end(1) if line_end else match.start() + 3 : end].strip())
-        at = end + 3
-    return found
-
-
-def last_fence(text: str, language: str | None = None) -> str | None:
-    """Content of the last code fence (of one language); None where there is none."""
-    found = fences(text, language)
-    return found[-1] if found else None
-
-
 def last_line(text: str) -> str | None:
     """Last line that is not blank, stripped."""
     lines = text.strip().splitlines()
@@ -143,3 +115,17 @@ def finder(where: str) -> Callable[[str], str | None]:
 def _after(text: str, mark: str) -> str | None:
     _, found, rest = text.rpartition(mark)
     return rest.split("\n", 1)[0].strip() if found else None
+
+
+__all__ = [
+    "between",
+    "blocks",
+    "fences",
+    "finder",
+    "first_block",
+    "last_block",
+    "last_fence",
+    "last_line",
+    "once_in_order",
+    "only_blocks",
+]

@@ -19,6 +19,7 @@ _STEPS = 1000
 
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
 _PRAGMAS = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"}
+_TABLES = ("json_each", "json_tree", *(f"pragma_{name}" for name in sorted(_PRAGMAS)))
 _SETUP_PRAGMAS = {"foreign_keys", "defer_foreign_keys", "encoding", "user_version", "case_sensitive_like"}
 _FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"}
 
@@ -50,9 +51,9 @@ def connect(database: Database, limits: Limits) -> sqlite3.Connection:
         (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
     ):
         connection.setlimit(limit, value)
-    for pragma in _PRAGMAS:  # made known now: their first use looks like a write to the schema
+    for table in _TABLES:  # made known now: their first use looks like a write to the schema
         with contextlib.suppress(sqlite3.Error):
-            connection.execute(f"SELECT 1 FROM pragma_{pragma}('')")
+            connection.execute(f"SELECT 1 FROM {table}('')")
     connection.set_authorizer(_authorize)
     return connection
 

@@ -12,6 +12,7 @@ from guerdon.verify.extract import (
     MAX_PAYLOAD,
     Extracted,
     after_thinking,
+    alternatives,
     last_boxed,
     last_choice,
     last_marked,
@@ -42,10 +43,6 @@ _REASON = re.compile(r"[,;]?\s+\b(?:because|since|as|so|when|where|given|with|wh
 _VERDICTS = frozenset(("yes", "no", "true", "false"))
 _LEADING = re.compile(r"[\s*]*(yes|no|true|false)[\s*]*[,.;:!]", re.IGNORECASE)
 _OR_BEFORE = re.compile(r"\bor\b[^.\n]{0,40}$")
-_ALTERNATIVES = re.compile(
-    r"(?<![A-Za-z])\(?([A-J])\)?[*\s]{0,3}(?:or|/)[*\s]{0,3}(?:option )?\(?([A-J])(?![A-Za-z])"
-)
-_ALONE = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z'])")
 _LETTER = re.compile(r"[(\[]?[A-Z][)\]]?")
 
 
@@ -66,7 +63,7 @@ def locate(text: str, gold: str = "") -> Extracted:
     if len(text) <= MAX_BARE and _is_answer(text):
         letter = _chosen(text, gold)
         if letter:
-            return Extracted(letter, "choice", hedged=_alternatives(text))
+            return Extracted(letter, "choice", hedged=alternatives(text))
         return Extracted(_leading_word(text, gold), "bare")
     return _from_prose(text, gold)
 
@@ -184,14 +181,6 @@ def _chosen(text: str, gold: str) -> str | None:
     return last_choice(text) if answer.kind == "text" or _wordy(answer) else None
 
 
-def _alternatives(text: str) -> bool:
-    """Whether the last choice letters are alternatives: `either (A) or (B)`."""
-    text, end = text[-4_000:], -1
-    for found in _ALTERNATIVES.finditer(text):
-        end = found.end() if found[1] != found[2] else end
-    return end >= 0 and _ALONE.search(text, end) is None
-
-
 def _clause(payload: str, gold: str) -> str:
     """The payload, cut after its first clause where only that can be the answer."""
     if len(payload) <= len(gold) + 2:
@@ -203,7 +192,7 @@ def _from_prose(text: str, gold: str) -> Extracted:
     if _LETTER.fullmatch(gold.strip()):
         letter = last_choice(text)
         if letter is not None:
-            return Extracted(letter, "choice", hedged=_alternatives(text))
+            return Extracted(letter, "choice", hedged=alternatives(text))
     found = last_number(text)
     if found.how == "formula" and found.text is not None and not found.hedged:
         answer = read(found.text)
