@@ -4,7 +4,7 @@ Data: GUERDON_DATA (GSM8K model solutions, ProcessBench). Times are processor se
 the comparison, wall-clock seconds where worker processes take part. math-verify is called as its users
 call it: `verify(parse(gold), parse(text))`, with its own caches warm.
 
-    python benchmarks/math_vs_math_verify.py [--fuzz 1000000] [--json FILE]
+    python benchmarks/math_vs_math_verify.py [--fuzz 1000000] [--json FILE] [--disagreements FILE]
 """
 
 from __future__ import annotations
@@ -106,8 +106,12 @@ def theirs(items: Sequence[Item]) -> tuple[list[bool | None], float]:
     return verdicts, (time.process_time() - began) / len(items)
 
 
-def compare(name: str, items: Sequence[Item], show: int) -> dict[str, Any]:
-    """Throughput of both and every disagreement, judged by the label where there is one."""
+def compare(name: str, items: Sequence[Item], show: int, listing: list[dict[str, Any]]) -> dict[str, Any]:
+    """Throughput of both and every disagreement, judged by the label where there is one.
+
+    Args:
+        listing: every disagreement is appended to it.
+    """
     mine, my_seconds = ours(items)
     other, other_seconds = theirs(items)
     labelled = [
@@ -115,6 +119,11 @@ def compare(name: str, items: Sequence[Item], show: int) -> dict[str, Any]:
     ]
     differ = [(m, o, item) for m, o, item in zip(mine, other, items, strict=True) if m != o]
     fault = [d for d in differ if d[2][2] is not None and d[0] != d[2][2]]
+    listing += [
+        {"part": name, "gold": gold, "answer": last_boxed(text) or text[-60:], "guerdon": m, "math_verify": o}
+        | {"label": label}
+        for m, o, (gold, text, label) in differ
+    ]
     result = {
         "items": len(items),
         "ours_us": my_seconds * 1e6,
@@ -225,8 +234,10 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=2.0)
     parser.add_argument("--show", type=int, default=40)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--disagreements", type=Path, help="JSON lines of every answer the two judge apart")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    listing: list[dict[str, Any]] = []
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "accuracy": accuracy,
         "fuzz": lambda: fuzz(options.fuzz),
@@ -237,13 +248,16 @@ def main() -> None:
         data = Path(options.data)
         solutions, mix = gsm8k(data), latex_mix(data)
         parts = {
-            "gsm8k": lambda: compare("GSM8K model solutions", solutions, options.show),
-            "latex": lambda: compare("LaTeX mix", mix, options.show),
+            "gsm8k": lambda: compare("GSM8K model solutions", solutions, options.show, listing),
+            "latex": lambda: compare("LaTeX mix", mix, options.show, listing),
             "gsm8k_hostile": lambda: with_hostile("GSM8K", solutions, options.budget),
             "latex_hostile": lambda: with_hostile("LaTeX mix", mix, options.budget),
             **parts,
         }
     results = {name: part() for name, part in parts.items()}
+    if options.disagreements:
+        rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in listing)
+        options.disagreements.write_text(rows, encoding="utf-8")
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
 

@@ -39,6 +39,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "models.prefix_values": "guerdon.models.prefix_values:PrefixValues",
         "models.progress": "guerdon.models.factories:progress",
         "verify.math": "guerdon.verify.maths.reward:math",
+        "verify.math_verify": "guerdon.verify.maths.peer:math_verify",
         "verify.bleu": "guerdon.verify.text_overlap:bleu",
         "verify.boxes": "guerdon.verify.box_overlap:boxes",
         "verify.checklist": "guerdon.verify.checklists:checklist",
