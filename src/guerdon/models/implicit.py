@@ -25,7 +25,8 @@ from guerdon.errors import DataError, RecipeError
 from guerdon.models import folders
 from guerdon.models.head_model import as_tensor
 from guerdon.models.losses import implicit_outcome, outcome_pairs, preference_weights
-from guerdon.models.points import reading_points, token_bounds
+from guerdon.models.minibatches import any_rows, whole_groups
+from guerdon.models.points import reading_points, token_bounds, with_tokens
 from guerdon.models.step_classifier import check_unit, signal_of
 
 
@@ -191,14 +192,8 @@ class ImplicitPRM:
         """Rows of every optimiser step, in random order; with preferences, whole groups."""
         size = batch or self.batch or max(len(rollouts), 1)
         if self.loss == "outcome":
-            order = rng.permutation(len(rollouts))
-            return [order[at : at + size] for at in range(0, len(order), size)]
-        labels, n = rollouts.groups()
-        groups = rng.permutation(n)
-        order = np.argsort(np.argsort(groups)[labels], kind="stable")
-        ends = np.cumsum(np.bincount(labels, minlength=n)[groups])
-        cut = np.flatnonzero(np.diff((ends - 1) // size)) + 1
-        return np.split(order, ends[cut - 1])
+            return any_rows(len(rollouts), size, rng)
+        return whole_groups(*rollouts.groups(), size, rng)
 
     def train_batch(self, rollouts: Rollouts, outcome: Signal) -> dict[str, float]:
         """One optimiser step on the outcomes (NaN left out); {} where there is nothing to learn."""
@@ -206,7 +201,7 @@ class ImplicitPRM:
             raise DataError(
                 f"the implicit reward learns from one outcome per rollout, not per {outcome.level}"
             )
-        rollouts = _with_tokens(self.engine, rollouts)
+        rollouts = with_tokens(self.engine, rollouts)
         keep = ~np.isnan(outcome.values) & (rollouts.lengths > 0)
         if not keep.any():
             return {}
@@ -302,17 +297,3 @@ class ImplicitPRM:
 def _chosen(rollouts: Rollouts) -> np.ndarray:
     assert rollouts.acted is not None
     return rollouts.acted.values
-
-
-def _with_tokens(engine: Any, rollouts: Rollouts) -> Rollouts:
-    """Rollouts with tokens: themselves, or text encoded and ended by eos as when it was sampled."""
-    if rollouts.tokens is not None:
-        return rollouts
-    ids = [[*engine.tokenizer.encode(rollouts.text(i)), engine.tokenizer.eos] for i in range(len(rollouts))]
-    return Rollouts(
-        id=rollouts.id,
-        prompt=rollouts.prompt,
-        completion=rollouts.completion,
-        group=rollouts.group,
-        tokens=Ragged.from_lists(ids, dtype=np.int32),
-    )

@@ -107,15 +107,32 @@ def _points(rollouts: Rollouts, before: np.ndarray, after: np.ndarray, row: np.n
     return Points(rollouts, level, before, after, row, causes)
 
 
+def with_tokens(engine: Any, rollouts: Rollouts, eos: bool = True) -> Rollouts:
+    """Rollouts with tokens: themselves, or text encoded and (with `eos`) ended as when it was sampled."""
+    if rollouts.tokens is not None:
+        return rollouts
+    end = [engine.tokenizer.eos] if eos else []
+    ids = [[*engine.tokenizer.encode(rollouts.text(i)), *end] for i in range(len(rollouts))]
+    return Rollouts(
+        id=rollouts.id,
+        prompt=rollouts.prompt,
+        completion=rollouts.completion,
+        group=rollouts.group,
+        tokens=Ragged.from_lists(ids, dtype=np.int32),
+    )
+
+
 def _tokenised(engine: Any, rollouts: Rollouts, level: str) -> tuple[Rollouts, np.ndarray]:
     """Text rollouts with tokens, and for every span how many tokens of its rollout reach to its end.
 
     A token that straddles a boundary belongs to the earlier span, as in `guerdon.data.spans`.
     """
-    texts = [rollouts.text(i) for i in range(len(rollouts))]
-    ids = [engine.tokenizer.encode(text) for text in texts]
+    tokenised = with_tokens(engine, rollouts, eos=False)
+    assert tokenised.tokens is not None
+    ids = tokenised.tokens.to_lists()
     ends: list[np.ndarray] = []
-    for i, text in enumerate(texts):
+    for i in range(len(rollouts)):
+        text = rollouts.text(i)
         if level == "rollout":
             ends.append(np.array([len(ids[i])]))
             continue
@@ -126,11 +143,4 @@ def _tokenised(engine: Any, rollouts: Rollouts, level: str) -> tuple[Rollouts, n
         sizes = np.cumsum([len(piece) for piece in engine.tokenizer.token_bytes(ids[i])])
         reach = [len(text[:end].encode("utf-8", "surrogatepass")) for end in rollouts.partitions[level][i]]
         ends.append(np.minimum(np.searchsorted(sizes, reach) + 1, len(ids[i])))
-    with_tokens = Rollouts(
-        id=rollouts.id,
-        prompt=rollouts.prompt,
-        completion=rollouts.completion,
-        group=rollouts.group,
-        tokens=Ragged.from_lists(ids, dtype=np.int32),
-    )
-    return with_tokens, np.concatenate([np.empty(0, np.int64), *ends])
+    return tokenised, np.concatenate([np.empty(0, np.int64), *ends])
