@@ -14,6 +14,7 @@ from guerdon.errors import DataError, RecipeError
 from guerdon.learn.branching import sampled_tokens
 from guerdon.learn.tabular import TabularPolicy
 from guerdon.learn.tabular_values import prefix_success, true_advantage
+from guerdon.registry import build
 from guerdon.tasks.grid_world import GridWorld
 from guerdon.tasks.mdp import MDP, tabulate
 
@@ -126,6 +127,15 @@ def test_learning_from_outcomes_works():
         rollouts = p.sample(16, seed=step)
         p.update(rollouts, method(rollouts), lr=20.0)
     assert p.success_rate().mean() > before + 0.3
+
+
+def test_averaging_over_equal_transitions_cannot_move_a_policy_of_states():
+    """SALT keeps the sum of the advantages of every (state, action), which is all the gradient sees."""
+    p = policy()
+    rollouts = p.sample(16, seed=3)
+    base, merged = credit.grpo()(rollouts), build("credit", {"use": "salt"})(rollouts)
+    assert np.abs(base.values - merged.values).max() > 0.1
+    np.testing.assert_allclose(p.gradient(rollouts, base), p.gradient(rollouts, merged), atol=1e-6)
 
 
 def test_processes_of_different_width_share_one_policy():
