@@ -117,7 +117,8 @@ def first_boxed(text: str) -> str | None:
 
 def first_box(text: str) -> tuple[int, str] | None:
     """Where the first box that closes begins, and its content."""
-    for match in islice(_BOX.finditer(text), MAX_JOINED):
+    at = text.find("box")
+    for match in islice(_BOX.finditer(text, max(at - 2, 0)) if at >= 0 else (), MAX_JOINED):
         inside = match.end() + 1
         close = closing_brace(text, inside) if text[match.end() : inside] == "{" else -1
         if close >= 0:

@@ -436,6 +436,34 @@ def test_steering_vector():
         efficiency_steering.steering_vector(concise, verbose[:1])
 
 
+class StatesById:
+    """An engine whose state after a token is (token, 1), doubled in layer 2."""
+
+    def hidden(self, rollouts, layer=-1):
+        states = np.column_stack([rollouts.tokens.values, np.ones(rollouts.tokens.total)])
+        return (states * (2 if layer == 2 else 1)).astype(np.float32)
+
+
+def test_steering_direction_of_an_engine():
+    ids = [[4, 2], [1, 1, 7], [9], [5, 5, 5, 5], [8], [3], [6]]
+    outcome, group = [1, 1, 0, 1, 1, 1, 1], ["a", "a", "a", "a", "b", "c", "c"]
+    rows = [
+        {
+            **record(len(t), group=g, outcome=o, acted=[1] * (len(t) - (len(t) > 3)) + [0] * (len(t) > 3)),
+            "tokens": t,
+        }
+        for t, o, g in zip(ids, outcome, group, strict=True)
+    ]
+    rollouts = read(
+        rows
+    )  # the fourth acted on three tokens, as many as the second: the last of them is taken
+    found = efficiency_steering.direction(StatesById(), rollouts)
+    assert found.tolist() == [3.0 - 5.0, 0.0]
+    assert efficiency_steering.direction(StatesById(), rollouts, layer=2).tolist() == [-4.0, 0.0]
+    with pytest.raises(DataError, match="two right answers of different length"):
+        efficiency_steering.direction(StatesById(), rollouts.select([2, 4, 5, 6]))
+
+
 # -- ton ---------------------------------------------------------------------------------------------------
 
 SKIP = "<think>\n\n</think><answer>3</answer>"

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from guerdon.credit.baselines import choice
+from guerdon.data.kernels import segment_reduce
+from guerdon.data.rollouts import Rollouts
 from guerdon.errors import DataError, RecipeError
 from guerdon.shape.gates import brevity, gated, group_rate, reaches
 from guerdon.shape.shaping import Reading, Shaping
@@ -58,6 +60,49 @@ def efficiency_steering(weight: float = 0.4, ref: str = "range", **named: Any) -
         return {"brevity": short, "weight": pressure, "reward": gated(1.0 + pressure * short, right)}
 
     return Shaping("efficiency-steering", parts, ("outcome", "length"))
+
+
+def direction(engine: Any, rollouts: Rollouts, layer: int = -1, unit: bool = False) -> np.ndarray:
+    """`steering_vector` of an engine, from rollouts with the rollout signal `outcome`.
+
+    Every question with right answers of different lengths gives one pair: its shortest and its longest, each
+    the mean state over the tokens the policy chose.
+
+    Args:
+        engine: has `hidden(rollouts, layer)`, (tokens, width).
+        layer: 0 for embeddings, i for the output of block i.
+        unit: scale to length 1.
+
+    Raises:
+        DataError: no question has two right answers of different length.
+    """
+    short, long = _extremes(Reading(rollouts, rollouts.signals, "rollout", "efficiency-steering"))
+    if len(short) == 0:
+        raise DataError("steering needs a question with two right answers of different length; there is none")
+    chosen = rollouts.select(np.concatenate([short, long]))
+    states = np.asarray(engine.hidden(chosen, layer), np.float64)
+    acted = Reading(chosen, {}, "token").mask()
+    weights = np.ones(len(states)) if acted is None else acted.astype(np.float64)
+    counts = segment_reduce(weights, chosen.offsets("token"))
+    owner = np.repeat(np.arange(len(chosen)), np.diff(chosen.offsets("token")))
+    sums = np.zeros((len(chosen), states.shape[1]))
+    np.add.at(sums, owner, states * weights[:, None])
+    means = sums / counts[:, None]
+    return steering_vector(means[: len(short)], means[len(short) :], unit)
+
+
+def _extremes(view: Reading) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the shortest and of the longest right answer of every group where they differ."""
+    length = view.length()
+    labels, n = view.groups
+    usable = np.flatnonzero((view.rollout("outcome") >= 0.5) & (length > 0))
+    order = usable[np.lexsort((length[usable], labels[usable]))]
+    first = np.searchsorted(labels[order], np.arange(n), side="left")
+    last = np.searchsorted(labels[order], np.arange(n), side="right") - 1
+    filled = np.flatnonzero(last > first)
+    short, long = order[first[filled]], order[last[filled]]
+    differ = length[short] < length[long]
+    return short[differ], long[differ]
 
 
 def steering_vector(concise: np.ndarray, verbose: np.ndarray, unit: bool = False) -> np.ndarray:

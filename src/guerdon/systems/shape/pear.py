@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from guerdon.data.kernels import label_mean
+from guerdon.data.kernels import segment_reduce
 from guerdon.errors import DataError
 from guerdon.shape.gates import reaches
 from guerdon.shape.maps import hinge
@@ -101,16 +101,14 @@ def phase_means(view: Reading, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     carried = "entropy" in view.signals
     entropy = view.spans("entropy", "token") if carried else view.column("entropy")
     tokens = view.at("token")
-    n, offsets = len(end), tokens.offsets
-    row = np.repeat(np.arange(n), np.diff(offsets))
-    place = np.arange(offsets[-1]) - offsets[:-1][row]
-    at = end[row]
-    phase = np.where((at < 0) | (place < at), 0, 1)
-    labels = np.where((at >= 0) & (place == at), -1, 2 * row + phase)
+    begin, stop = tokens.offsets[:-1], tokens.offsets[1:]
+    tag = np.where(end < 0, stop, begin + end)
+    cuts = np.append(np.column_stack([begin, tag, np.minimum(tag + 1, stop)]).ravel(), len(entropy))
     chosen = tokens.mask()
-    if chosen is not None:
-        labels = np.where(chosen, labels, -1)
-    means = label_mean(entropy, labels, 2 * n)
-    holes = np.bincount(labels[(labels >= 0) & np.isnan(entropy)], minlength=2 * n)
-    means = np.where(holes > 0, np.nan, np.where(np.isnan(means), 0.0, means))
-    return means[0::2], means[1::2]
+    if chosen is None:
+        total, count = segment_reduce(entropy, cuts), np.diff(cuts).astype(np.float64)
+    else:
+        total = segment_reduce(np.where(chosen, entropy, 0.0), cuts)
+        count = segment_reduce(chosen.astype(np.float64), cuts)
+    means = np.divide(total, count, out=np.zeros(len(count)), where=count > 0)
+    return means[0::3], means[2::3]
