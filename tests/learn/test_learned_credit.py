@@ -90,4 +90,8 @@ def test_the_method_trains_with_what_it_needs(tmp_path, method, monkeypatch):
         training = train(recipe, run)
     advantages = training.batch.advantages
     assert advantages is not None and np.isfinite(advantages.values).all()
-    assert np.isfinite(run.metrics()["loss"][1:]).all()
+    metrics = run.metrics()
+    assert np.isfinite(metrics["loss"][1:]).all()
+    if method in ("vsrm", "mrt", "pav"):
+        name = {"vsrm": "forced_acc", "mrt": "probe", "pav": "prover"}[method]
+        assert (metrics[f"models/{name}/tokens"][1:] > 0).all()

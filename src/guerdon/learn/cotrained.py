@@ -31,7 +31,7 @@ def score(rollouts: Rollouts, rewards: Mapping[str, Any], ctx: Context) -> tuple
     online = {name: reward for name, reward in rewards.items() if getattr(reward, "online", False)}
     plain = {name: reward for name, reward in rewards.items() if name not in online}
     rollouts = signals.score(rollouts, plain, ctx)
-    metrics: dict[str, float] = {}
+    metrics = _costs(plain)
     for name, model in online.items():
         if model.update == "before":
             metrics |= _named(name, model.observe(rollouts, ctx))
@@ -51,7 +51,7 @@ def attach(rollouts: Rollouts, models: Mapping[str, Any], ctx: Context) -> Rollo
 
 def observe(rollouts: Rollouts, models: Mapping[str, Any], ctx: Context) -> dict[str, float]:
     """Let the models learn from a credited batch; what they report."""
-    metrics: dict[str, float] = {}
+    metrics = _costs(models)
     for name, model in models.items():
         if getattr(model, "online", False):
             metrics |= _named(name, model.observe(rollouts, ctx))
@@ -78,6 +78,14 @@ def _learners(rewards: Mapping[str, Any], models: Mapping[str, Any], folder: Pat
         for name, model in section.items()
     ]
     return [(place, model) for place, model in found if getattr(model, "online", False)]
+
+
+def _costs(members: Mapping[str, Any]) -> dict[str, float]:
+    """What sampling members drew in their last call (`cost`)."""
+    metrics: dict[str, float] = {}
+    for name, member in members.items():
+        metrics |= _named(name, getattr(member, "cost", {}))
+    return metrics
 
 
 def _named(name: str, metrics: Mapping[str, float]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -67,6 +67,7 @@ class ForcedAnswers:
         if last not in ("missing", "outcome", "force"):
             raise RecipeError(f"last: got {last!r}, expected 'missing', 'outcome' or 'force'")
         self.cue, self.last, self.level = cue, last, level
+        self.cost: Mapping[str, float] = {}
         sampling = Sampling(max_new_tokens, temperature, top_p, stop=tuple(stop), seed=seed)
         self.sampled = Sampled(k, grader(grade, task), sampling, prover_engine(prover, policy), budget)
 
@@ -96,6 +97,7 @@ class ForcedAnswers:
             encode_cue(self.sampled.engine(ctx), self.cue),
         )
         found = self.sampled.worth(places, ctx)
+        self.cost = found.cost
         n = len(forced)
         values = np.full(len(row), np.nan)
         values[forced] = found.values[:n]

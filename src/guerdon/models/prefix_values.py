@@ -37,7 +37,8 @@ class PrefixValues:
         Q(x, y_<=k) = mean over K draws of grade(x, y_<=k + continuation)
         best_of=B: Q <- 1 - (1 - Q)^B, the chance that one of B tries is right
 
-    What is written to its end is graded as it stands: the last step of a rollout that was not cut.
+    What is written to its end (the last step of a rollout that was not cut) is graded as it stands. `cost` is
+    what the last call drew; a run logs it.
 
     Args:
         k: draws per prefix. best_of: B, 1 for the prover itself.
@@ -73,6 +74,7 @@ class PrefixValues:
         if best_of < 1 or k < 1:
             raise RecipeError(f"k and best_of must be at least 1, got {k} and {best_of}")
         self.best_of, self.level = best_of, level
+        self.cost: Mapping[str, float] = {}
         sampling = Sampling(max_new_tokens, temperature, top_p, stop=tuple(stop), seed=seed)
         self.sampled = Sampled(k, grader(grade, task), sampling, prover_engine(prover, policy), budget)
 
@@ -109,6 +111,7 @@ class PrefixValues:
             rollouts, np.concatenate([row[open_], roots]), np.concatenate([length[open_], 0 * roots])
         )
         found = self.sampled.worth(places, ctx)
+        self.cost = found.cost
         values = np.full(len(row), np.nan)
         values[open_] = found.values[: len(open_)]
         causes = {int(i): "not chosen" for i in np.flatnonzero(~wanted)}
