@@ -160,7 +160,7 @@ def lookup(kind: str, name: str, where: str | None = None) -> Callable[..., Any]
     Raises:
         RecipeError: unknown name; the message offers the nearest valid one.
     """
-    name = name.removeprefix("shape.") if kind == "shape" else name
+    name = bare(kind, name)
     if name in _ADDED.get(kind, {}):
         return _ADDED[kind][name]
     if name in _BUILTIN.get(kind, {}):
@@ -171,6 +171,11 @@ def lookup(kind: str, name: str, where: str | None = None) -> Callable[..., Any]
         return found
     known = {*names(kind), *published(kind)}
     raise RecipeError(f"{where or kind}: unknown {kind} {name!r}{nearest(name, known)}")
+
+
+def bare(kind: str, name: str) -> str:
+    """The name without its room: a transform may be called `shape.clip` or `clip`."""
+    return name.removeprefix("shape.") if kind == "shape" else name
 
 
 def published(kind: str) -> list[str]:

@@ -9,6 +9,7 @@ from guerdon.context import Context
 from guerdon.data import Ragged, Rollouts, Signal
 from guerdon.errors import DataError, RecipeError
 from guerdon.learn import signals
+from guerdon.learn.recipe_names import check_name, check_parameters
 from guerdon.registry import build
 
 
@@ -92,3 +93,25 @@ def test_a_level_it_cannot_shape_is_refused():
         run({"outcome": [{"use": "delta"}]}, batch)
     with pytest.raises(DataError, match="needs the signal 'thinking'"):
         run({"outcome": [{"use": "posterior-grpo"}]}, rollouts([1, 0], format=[0, 0]))
+
+
+def test_names_and_parameters_are_checked_as_recipes_are():
+    for kind in ("shape", "credit"):
+        for spec in (
+            {"use": "clip-delta", "clip": 0.9, "delta": "keep"},
+            {"use": "conciseness-reward", "s": 0.5, "difficulty": 0.4},
+            {"use": "efficiency-steering", "lambda": 0.4},
+            {"use": "g-ra", "priority": ["a", "b"], "thresholds": [0.5]},
+            {"use": "transform-combine", "weights": {"rm": 2.0}, "quantile": 0.9},
+            {"use": "rlsp", "judge": False, "C": 20},
+            {"use": "sophiavl-r1", "T": 12000, "step": 3},
+        ):
+            check_name(kind, kind, spec)
+            check_parameters(kind, kind, spec)
+    named = {"use": "shape.clip_delta", "eta": 0.5}
+    check_name("shape", "shape", named)
+    check_parameters("shape", "shape", named)
+    with pytest.raises(RecipeError, match="lambada"):
+        check_parameters("credit", "credit", {"use": "efficiency-steering", "lambada": 0.4})
+    with pytest.raises(RecipeError, match=r"credit\.alpha"):
+        check_parameters("credit", "credit", {"use": "pear", "alpha": "much"})

@@ -58,7 +58,8 @@ def check_name(kind: str, where: str, spec: Spec) -> None:
     """
     extra = TASK_REWARDS if kind == "reward" else ()
     known = [*registry.names(kind), *registry.published(kind), *extra]
-    if spec["use"] not in known and not _is_slug(kind, spec["use"]):
+    use = registry.bare(kind, spec["use"])
+    if use not in known and not _is_slug(kind, use):
         hint = registry.nearest(spec["use"], known) or f" (no {kind} is registered)"
         raise RecipeError(f"{where}.use: unknown {kind} {spec['use']!r}{hint}")
     if spec["use"] in extra and len(spec) > 1:
