@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from planted import hf, lab, planted
+from planted import hf, lab, lab_as_hf, planted
 
 from guerdon import credit, models
 from guerdon.context import Context
@@ -189,3 +189,38 @@ def test_it_comes_back_from_disk_with_its_targets(tmp_path, name):
     mine, theirs = (m.targets(tools(), critic.engine, 1) for m in (critic, back))
     for signal in mine:
         np.testing.assert_array_equal(mine[signal].values, theirs[signal].values)
+
+
+def test_lab_and_hf_agree_on_the_same_weights(tmp_path):
+    engine = lab()
+    ours = models.UtteranceCritic(engine, inner=(8,), max_new_tokens=3, lr=1e-3)
+    theirs = models.UtteranceCritic(lab_as_hf(engine, tmp_path / "m"), inner=(8,), max_new_tokens=3, lr=1e-3)
+    theirs.head.load_state_dict(ours.head.state_dict())
+    theirs.target_head.load_state_dict(ours.target_head.state_dict())
+    np.testing.assert_allclose(theirs(tools()).values, ours(tools()).values, atol=1e-4)
+    a, b = (critic.observe(tools(), policy_context(engine)) for critic in (ours, theirs))
+    assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+
+
+def test_utterance_batches_and_order_change_nothing():
+    rollouts = Rollouts.concat([tools(), tools().select([2, 0])])
+    losses = []
+    for micro, order in ((1 << 12, np.arange(5)), (8, np.arange(5)), (1 << 12, np.array([4, 2, 0, 3, 1]))):
+        critic = models.UtteranceCritic(lab(micro_tokens=micro), inner=(8,), max_new_tokens=2, lr=1e-3)
+        part = rollouts.select(order)
+        targets = critic.targets(part, critic.engine.clone())
+        fixed = {n: Signal(np.linspace(0, 1, 6)[rank(part)], "turn", n) for n in targets}
+        losses.append(critic.train_batch(part.replace(signals=fixed), critic.rewards(part))["loss"])
+    np.testing.assert_allclose(losses[1:], losses[0], rtol=1e-4)
+
+
+def rank(rollouts: Rollouts) -> np.ndarray:
+    """A number for every turn that depends on what was written, not on where it stands."""
+    return np.concatenate(
+        [
+            np.full(len(ends), len(row))
+            for ends, row in zip(
+                rollouts.partitions["turn"].to_lists(), rollouts.tokens.to_lists(), strict=True
+            )
+        ]
+    ).astype(int)

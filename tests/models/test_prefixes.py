@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import TASK, hf, lab, planted
+from planted import TASK, hf, lab, lab_as_hf, planted
 
 from guerdon import models
 from guerdon.context import Context
@@ -371,3 +371,15 @@ def test_references_that_cannot_be_written_are_missing():
         models.AnswerLogprob("#", prover=engine)(rollouts)
     with pytest.raises(RecipeError, match="at"):
         models.AnswerLogprob("#", at="during")
+
+
+def test_lab_and_hf_agree_on_the_same_weights(tmp_path):
+    engine = lab()
+    other = lab_as_hf(engine, tmp_path / "m")
+    rollouts = planted(engine, 4, seed=2)
+    for make in (
+        lambda e: models.PrefixValues(k=4, grade=even, prover=e, max_new_tokens=4),
+        lambda e: models.ForcedAnswers("#", k=4, grade=even, prover=e, max_new_tokens=3),
+        lambda e: models.AnswerLogprob("#", level="step", prover=e),
+    ):
+        np.testing.assert_allclose(make(other)(rollouts).values, make(engine)(rollouts).values, atol=1e-4)
