@@ -161,7 +161,7 @@ class _Reader:
         synonym = SYNONYMS.get(self.plain)
         if synonym is not None and len(text) > 1:
             text = synonym
-        bare = _TEXT_COMMAND.sub(r"\1", text).replace("$", "").replace("\\ ", " ").strip()
+        bare = _TEXT_COMMAND.sub(r"\1", text).replace("$", "").replace("\\ ", " ").replace("\\,", " ").strip()
         based = _based(bare) if len(bare) < 80 else None
         if based is not None:
             return Answer("based", text, self.plain, based=based)

@@ -65,7 +65,8 @@ def locate(text: str, gold: str = "") -> Extracted:
         if letter:
             return Extracted(letter, "choice", hedged=alternatives(text))
         return Extracted(_leading_word(text, gold), "bare")
-    return _from_prose(text, gold)
+    leading = _leading_word(text, gold)
+    return Extracted(leading, "bare") if leading != text else _from_prose(text, gold)
 
 
 def _marked(text: str, gold: str) -> Extracted | None:

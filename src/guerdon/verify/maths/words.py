@@ -87,7 +87,9 @@ _CHOICE = re.compile(
     r"^(?i:(?:the\s+)?(?:correct\s+)?(?:final\s+)?(?:answer|option|choice)(?:\s+is)?\s*[:=]?\s*)*"
     r"[(\[{]*([A-Z])[)\]}]*\s*[.:)]?\s*$"
 )
-_LETTERED = re.compile(r"^(?:\(([A-J])\)|\[([A-J])\]|([A-J])[.):])\s*(?=\S)(?!(?:or|and)\b|[,(/|&])")
+_LETTERED = re.compile(
+    r"^(?:(?i:option|choice)\s{0,3})?(?:\(([A-J])\)|\[([A-J])\]|([A-J])[.):])\s*(?=\S)(?!(?:or|and)\b|[,(/|&])"
+)
 _LETTERS = re.compile(
     r"^[(\[{\s]*[A-J][)\]}]?(?:(?:\s*(?:,|;|and|&|or)\s*|\s+)[(\[]?[A-J][)\]}]?)*\s*[)\]}]?$"
 )
@@ -169,7 +171,7 @@ def choice_letter(text: str) -> str | None:
 
 def lettered(text: str) -> str | None:
     """The letter before a spelled-out choice: `B) 12`, `(C) the moon`."""
-    found = _LETTERED.match(_FONT.sub("", text)[:20])
+    found = _LETTERED.match(_FONT.sub("", text)[:30])
     return (found[1] or found[2] or found[3]) if found else None
 
 
