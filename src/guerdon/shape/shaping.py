@@ -83,6 +83,7 @@ class Shaping:
         parts: makes the named parts; arrays are values per rollout. The one called `reward` is the result.
         reads: signals it reads, for the causes of missing values.
         stands_for: level -> which of them the signal it is called with stands for.
+        otherwise: why a value is missing where all of them are there.
         state: what has `state_dict` and `load_state_dict`, where something is carried from batch to batch.
 
     Raises:
@@ -94,6 +95,7 @@ class Shaping:
     reads: Sequence[str] = ("outcome",)
     stands_for: Mapping[str, str] = field(default_factory=lambda: {"rollout": "outcome"})
     state: Any = None
+    otherwise: str = "no value of what it is computed from"
 
     def __call__(
         self, rollouts: Rollouts, signal: Signal | None = None, ctx: Context | None = None
@@ -143,7 +145,10 @@ class Shaping:
                 signal = view.signals[name]
                 missing = np.isnan(signal.values).astype(np.float64)
                 holes.append((name, signal, segment_reduce(missing, view.rollouts.offsets(signal.level)) > 0))
-        return {int(at): _cause(int(at), int(row), part, holes) for at, row in zip(lost, rows, strict=True)}
+        return {
+            int(at): _cause(int(at), int(row), part, holes) or self.otherwise
+            for at, row in zip(lost, rows, strict=True)
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """What is carried from batch to batch; empty where nothing is."""
@@ -155,12 +160,12 @@ class Shaping:
             self.state.load_state_dict(state)
 
 
-def _cause(at: int, row: int, part: Signal, holes: Sequence[tuple[str, Signal, np.ndarray]]) -> str:
+def _cause(at: int, row: int, part: Signal, holes: Sequence[tuple[str, Signal, np.ndarray]]) -> str | None:
     for name, signal, missing in holes:
         if missing[row]:
             same = signal.causes.get(at) if signal.level == part.level else None
             return same or f"no value of {name!r}"
-    return "no value of what it is computed from"
+    return None
 
 
 def chain(*transforms: Transform) -> Transform:

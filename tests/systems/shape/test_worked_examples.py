@@ -225,8 +225,11 @@ def test_references_give_the_quantile():
     with pytest.raises(DataError, match="ref_rewards"):
         shaped("transform-combine", columns(rm=[3]))
     lone = columns(rm=[3, 3], meta=[{"ref_rewards": refs}, {}])
-    shaping = build("shape", {"use": "transform-combine"})
-    assert np.isnan(shaping(read(lone)).values[1])
+    for slug in ("transform-combine", "par"):
+        found = build("shape", {"use": slug})(read(lone))
+        assert np.isnan(found.values).tolist() == [False, True] and found.causes == {
+            1: "no reference rewards"
+        }
 
 
 # -- par ---------------------------------------------------------------------------------------------------

@@ -90,4 +90,4 @@ def par(
             return {"penalised": r, "reward": relative(view, r)}
         return {"penalised": r, "reward": sigmoid(k * r) if variant == "sigmoid" else r}
 
-    return Shaping("par", parts, ("rm", "length"), {"rollout": "rm"}, seen)
+    return Shaping("par", parts, ("rm", "length"), {"rollout": "rm"}, seen, "no reference rewards")

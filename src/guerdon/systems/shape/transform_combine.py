@@ -81,7 +81,14 @@ def transform_combine(
         return {**found, "reward": total}
 
     reads = tuple(weights) if isinstance(weights, Mapping) else PROPERTIES
-    return Shaping("transform-combine", parts, reads, {"rollout": reads[0] if reads else "rm"})
+    return Shaping(
+        "transform-combine",
+        parts,
+        reads,
+        {"rollout": reads[0] if reads else "rm"},
+        None,
+        "no reference rewards",
+    )
 
 
 def _weights(given: Mapping[str, float] | Sequence[float] | None, view: Reading) -> dict[str, float]:
