@@ -16,8 +16,6 @@ from guerdon.shape.shaping import Reading, Shaping
 from guerdon.systems.catalogue import system
 from guerdon.systems.shape._advantages import credited
 
-_OFF = (None, False, "none", "off")
-
 
 @system(
     "clip-delta",
@@ -50,8 +48,9 @@ def clip_delta(
     Reference: Gao et al., arXiv 2410.15115. Independent notes disagree on the last step of Delta; both forms
     are here.
     """
-    last = None if delta in _OFF else choice("drop" if delta is True else delta, ("drop", "keep"), "delta")
-    eta = None if (clip in _OFF and clip != 0) or clip is False else 0.9 if clip is True else clip
+    last, eta = _switch(delta, "drop"), _switch(clip, 0.9)
+    if last is not None:
+        choice(last, ("drop", "keep"), "delta")
     if eta is not None and not isinstance(eta, int | float):
         raise RecipeError(f"clip must be a threshold, true or false; got {clip!r}")
 
@@ -64,3 +63,10 @@ def clip_delta(
         return {"process": Signal(process, "step"), "reward": Signal(np.asarray(reward), "step")}
 
     return Shaping("clip-delta", parts, ("prm", "outcome"), {"step": "prm", "rollout": "outcome"})
+
+
+def _switch(value: Any, on: Any) -> Any:
+    """A parameter that is a value, True for the usual one, or off (None)."""
+    if value is None or value is False or value in ("none", "off"):
+        return None
+    return on if value is True else value
