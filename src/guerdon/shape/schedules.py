@@ -8,16 +8,9 @@ from typing import Any
 
 from guerdon.context import Context
 from guerdon.errors import RecipeError
+from guerdon.shape.parameters import unit
 
 Schedule = Callable[[Context], float]
-
-
-def unit(value: Any, name: str) -> float:
-    """A number in [0, 1]; RecipeError otherwise."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0.0 <= value <= 1.0:
-        raise RecipeError(f"{name} must be a number in [0, 1], got {value!r}")
-    return float(value)
 
 
 def decay(step: float, horizon: float, name: str = "T") -> float:

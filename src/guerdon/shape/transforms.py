@@ -19,6 +19,7 @@ from guerdon.data.signal import Signal
 from guerdon.errors import DataError, RecipeError
 from guerdon.shape import along, maps
 from guerdon.shape.gates import gated, mixed_groups, reaches
+from guerdon.shape.parameters import number, numbers, one_of
 from guerdon.shape.references import mean_over, normal_quantile, ragged_references
 from guerdon.shape.running import RunningMoments
 from guerdon.shape.schedules import decay, schedule
@@ -59,19 +60,6 @@ class Map:
             self.state.load_state_dict(state)
 
 
-def number(value: Any, name: str) -> float:
-    """A finite number; RecipeError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise RecipeError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
-
-
-def _one_of(value: str, valid: tuple[str, ...], name: str) -> str:
-    if value not in valid:
-        raise RecipeError(f"{name} must be one of {', '.join(valid)}; got {value!r}")
-    return value
-
-
 def _along(view: Reading) -> np.ndarray:
     if view.level in ("rollout", "group"):
         raise DataError(f"{view.method} works along the spans of a rollout; this signal is per {view.level}")
@@ -86,19 +74,20 @@ def clip_above(eta: float = 0.9) -> Map:
 
 def delta(last: str = "drop") -> Map:
     """x_k - x_{k+1} along the rollout; see `along.delta`."""
-    _one_of(last, ("drop", "keep"), "last")
+    one_of(last, ("drop", "keep"), "last")
     return Map("delta", lambda view, x: along.delta(x, _along(view), last))
 
 
 def clip_delta(eta: float = 0.9, last: str = "drop") -> Map:
     """Differences of min(x - eta, 0) along the rollout; see `along.clip_delta`."""
     number(eta, "eta")
-    _one_of(last, ("drop", "keep"), "last")
+    one_of(last, ("drop", "keep"), "last")
     return Map("clip_delta", lambda view, x: along.clip_delta(x, _along(view), eta, last))
 
 
 def suffix_max_scale(eps: float = 1e-6) -> Map:
     """Divided by the largest |sum of what follows| of the batch; see `along.suffix_max_scale`."""
+    numbers(eps=eps)
     return Map("suffix_max_scale", lambda view, x: along.suffix_max_scale(x, _along(view), eps))
 
 
@@ -112,33 +101,37 @@ def clip(low: float | None = None, high: float | None = None) -> Map:
 
 def scale(by: float = 1.0, shift: float = 0.0) -> Map:
     """by * x + shift."""
-    number(by, "by")
-    number(shift, "shift")
+    numbers(by=by, shift=shift)
     return Map("scale", lambda view, x: by * x + shift)
 
 
 def sigmoid(slope: float = 1.0, centre: float = 0.0) -> Map:
     """1 / (1 + exp(-slope (x - centre)))."""
+    numbers(slope=slope, centre=centre)
     return Map("sigmoid", lambda view, x: maps.sigmoid(slope * (x - centre)))
 
 
 def log_sigmoid(centre: float = 0.0) -> Map:
     """log sigmoid(x - centre)."""
+    numbers(centre=centre)
     return Map("log_sigmoid", lambda view, x: maps.log_sigmoid(x - centre))
 
 
 def tanh(slope: float = 1.0, centre: float = 0.0) -> Map:
     """tanh(slope (x - centre))."""
+    numbers(slope=slope, centre=centre)
     return Map("tanh", lambda view, x: np.tanh(slope * (x - centre)))
 
 
 def polynomial(centre: float = 0.0) -> Map:
     """A quintic fit of the sigmoid at x - centre; see `maps.polynomial_sigmoid`."""
+    numbers(centre=centre)
     return Map("polynomial", lambda view, x: maps.polynomial_sigmoid(x - centre))
 
 
 def hinge(margin: float = 0.0) -> Map:
     """max(0, x - margin)."""
+    numbers(margin=margin)
     return Map("hinge", lambda view, x: maps.hinge(x, margin))
 
 
@@ -149,7 +142,7 @@ def versus_references(how: str = "sigmoid", slope: float = 1.0, quantile: float 
         how: "sigmoid": mean_j sigmoid(slope (x - r_j)). "centred": x - mean_j r_j. "log_sigmoid": log
             sigmoid(x - q), q the normal quantile of the references.
     """
-    _one_of(how, ("sigmoid", "centred", "log_sigmoid"), "how")
+    one_of(how, ("sigmoid", "centred", "log_sigmoid"), "how")
 
     def values(view: Reading, x: np.ndarray) -> np.ndarray:
         refs = ragged_references(view.meta("ref_rewards"), "meta.ref_rewards")
@@ -170,8 +163,8 @@ def normalise(over: str = "running", how: str = "mean_std", eps: float = 0.0) ->
         how: "mean_std" (population), "min_max", or "clip" into mean +- std.
         eps: added to the std, for "batch" and "group".
     """
-    _one_of(over, ("running", "batch", "group"), "over")
-    _one_of(how, ("mean_std", "min_max", "clip"), "how")
+    one_of(over, ("running", "batch", "group"), "over")
+    one_of(how, ("mean_std", "min_max", "clip"), "how")
     if over == "group" and how != "mean_std":
         raise RecipeError(f"normalise: over='group' goes with how='mean_std', got {how!r}")
     seen = RunningMoments() if over == "running" else None
@@ -249,6 +242,7 @@ def length_price(coef: float = 1000.0) -> Map:
 
 def over_limit(limit: float = 300, price: float = 0.01) -> Map:
     """x - price * (length - limit) where a rollout is longer than the limit."""
+    numbers(limit=limit, price=price)
     return Map("over_limit", lambda view, x: x + maps.over_limit(view.length(), limit, price), "rollout")
 
 
@@ -263,7 +257,7 @@ def combine(
             "conjunction": sum of w log y for values that are probabilities: the log of all being good.
         clip_log: least probability whose logarithm is taken.
     """
-    _one_of(how, ("add", "multiply", "minimum", "conjunction"), "how")
+    one_of(how, ("add", "multiply", "minimum", "conjunction"), "how")
     weights = dict(parts) if isinstance(parts, Mapping) else dict.fromkeys(parts, 1.0)
     if not weights:
         raise RecipeError("combine needs at least one other signal in 'parts'")

@@ -127,3 +127,31 @@ def test_an_unknown_setting_is_refused(slug, tmp_path, capsys):
     assert "nonsense" in capsys.readouterr().err
     assert run("credit", source, "--method", slug, "--set", "baseline=best", *bad[2:]) != 0
     assert "baseline must be one of" in capsys.readouterr().err
+
+
+WRONG = {
+    "autothink": "rho",
+    "clip-delta": "alpha",
+    "conciseness-reward": "alpha",
+    "efficiency-steering": "lambda",
+    "g-ra": "delta",
+    "hybrid-multi-aspect": "p_max",
+    "par": "k",
+    "pear": "alpha",
+    "ppr-renorm": "beta",
+    "rlsp": "C",
+    "sophiavl-r1": "alpha",
+    "transform-combine": "quantile",
+    "posterior-grpo": "eps",
+    "ton": "eps",
+}
+
+
+@pytest.mark.parametrize("slug", sorted(INPUTS))
+def test_a_value_of_the_wrong_type_is_refused(slug, tmp_path, capsys):
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps(each) + "\n" for each in INPUTS[slug][0]))
+    rest = ("--out", tmp_path / "out.jsonl")
+    assert run("credit", source, "--method", slug, "--set", f"{WRONG[slug]}=much", *rest) != 0
+    message = capsys.readouterr().err
+    assert WRONG[slug] in message and "'much'" in message

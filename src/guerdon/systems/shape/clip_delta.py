@@ -12,6 +12,7 @@ from guerdon.data.signal import Signal
 from guerdon.errors import RecipeError
 from guerdon.shape.along import delta as differences
 from guerdon.shape.maps import clip_above
+from guerdon.shape.parameters import numbers
 from guerdon.shape.shaping import Reading, Shaping
 from guerdon.systems.catalogue import system
 from guerdon.systems.shape._advantages import credited
@@ -48,6 +49,7 @@ def clip_delta(
     Reference: Gao et al., arXiv 2410.15115. Independent notes disagree on the last step of Delta; both forms
     are here.
     """
+    numbers(alpha=alpha)
     last, eta = _switch(delta, "drop"), _switch(clip, 0.9)
     if last is not None:
         choice(last, ("drop", "keep"), "delta")

@@ -10,7 +10,8 @@ import numpy as np
 from guerdon.context import Context
 from guerdon.errors import RecipeError
 from guerdon.shape.gates import gated, group_rate
-from guerdon.shape.schedules import schedule, unit
+from guerdon.shape.parameters import numbers, unit
+from guerdon.shape.schedules import schedule
 from guerdon.shape.shaping import Reading, Shaping
 from guerdon.systems.catalogue import system
 from guerdon.systems.shape._advantages import credited
@@ -49,6 +50,7 @@ def conciseness_reward(
 
     Reference: arXiv 2511.09158. The form is published; alpha, s and d are not: the defaults are ours.
     """
+    numbers(alpha=alpha)
     annealed = schedule(s, "s")
     if progress is not None:
         unit(progress, "progress")

@@ -11,6 +11,7 @@ from guerdon.data.signal import Signal
 from guerdon.errors import RecipeError
 from guerdon.shape.along import discounted_total
 from guerdon.shape.gates import gated, priority_gates
+from guerdon.shape.parameters import numbers
 from guerdon.shape.shaping import Reading, Shaping
 from guerdon.systems.catalogue import system
 from guerdon.systems.shape._advantages import credited
@@ -48,6 +49,7 @@ def g_ra(
 
     Reference: arXiv 2508.10548. The gate is published; the reward values of the agent tasks are not.
     """
+    numbers(delta=delta)
     discount(gamma)
     names = tuple(priority)
     if isinstance(priority, str) or len(names) < 2:

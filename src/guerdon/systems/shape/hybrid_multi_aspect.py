@@ -10,7 +10,7 @@ from guerdon.credit.baselines import choice
 from guerdon.data.kernels import label_mean
 from guerdon.errors import RecipeError
 from guerdon.shape.maps import relative_excess
-from guerdon.shape.schedules import unit
+from guerdon.shape.parameters import numbers, unit
 from guerdon.shape.shaping import Reading, Shaping
 from guerdon.systems.catalogue import system
 from guerdon.systems.shape._advantages import credited
@@ -81,6 +81,7 @@ def hybrid_multi_aspect(
     group, a bound, a tolerance); its form and the values of p_max and tau are ours.
     """
     choice(mode := mode.replace("-", "_"), MODES, "mode")
+    numbers(p_max=p_max, correct_min=correct_min)
     if unit(tau, "tau") == 1.0 or len(weights) != 3:
         raise RecipeError(f"tau must lie below 1 and there are 3 weights; got {tau!r} and {weights!r}")
 

@@ -9,6 +9,7 @@ import numpy as np
 from guerdon.credit.baselines import choice
 from guerdon.errors import RecipeError
 from guerdon.shape.maps import log_sigmoid, over_limit, polynomial_sigmoid, sigmoid
+from guerdon.shape.parameters import numbers
 from guerdon.shape.references import mean_over, normal_quantile, ragged_references
 from guerdon.shape.running import RunningMoments
 from guerdon.shape.shaping import Reading, Shaping
@@ -61,6 +62,7 @@ def par(
     choice(variant, VARIANTS, "variant")
     if max_refs is not None and (isinstance(max_refs, bool) or max_refs < 1):
         raise RecipeError(f"max_refs must be 1 or more, got {max_refs!r}")
+    numbers(k=k, length_limit=length_limit, length_penalty=length_penalty, ceiling=ceiling or 0.0)
     seen = RunningMoments() if variant in RUNNING else None
     maps: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "par": lambda gap: sigmoid(k * gap),

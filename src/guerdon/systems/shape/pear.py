@@ -8,6 +8,7 @@ from guerdon.data.kernels import segment_reduce
 from guerdon.errors import DataError
 from guerdon.shape.gates import reaches
 from guerdon.shape.maps import hinge
+from guerdon.shape.parameters import numbers
 from guerdon.shape.shaping import Reading, Shaping
 from guerdon.systems.catalogue import system
 from guerdon.systems.shape._advantages import credited
@@ -48,6 +49,7 @@ def pear(
 
     Reference: arXiv 2510.08026.
     """
+    numbers(alpha=alpha, format_reward=format_reward, base=base)
 
     def parts(view: Reading) -> dict[str, np.ndarray]:
         right = reaches(view.rollout("outcome"))

@@ -8,6 +8,7 @@ from guerdon.credit.baselines import choice
 from guerdon.credit.placing import place
 from guerdon.credit.view import View
 from guerdon.data.signal import Signal
+from guerdon.shape.parameters import numbers
 from guerdon.shape.shaping import Reading, Shaping
 from guerdon.systems.catalogue import system
 from guerdon.systems.shape._advantages import credited
@@ -47,6 +48,7 @@ def ppr_renorm(beta: float = 1.0, invalid: str = "zero", centre_final: bool = Fa
 
     Reference: arXiv 2509.25598; verl/trainer/main_ppo.py of Zhuohao-Li/ppr.
     """
+    numbers(beta=beta)
     choice(invalid, ("zero", "drop", "nan"), "invalid")
 
     def parts(view: Reading) -> dict[str, Signal]:

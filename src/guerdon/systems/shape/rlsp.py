@@ -10,7 +10,7 @@ from guerdon.credit.baselines import choice
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError
 from guerdon.shape.maps import reciprocal_length
-from guerdon.shape.schedules import unit
+from guerdon.shape.parameters import numbers, unit
 from guerdon.shape.shaping import Reading, Shaping
 from guerdon.systems.catalogue import system
 from guerdon.systems.shape._advantages import credited
@@ -63,6 +63,7 @@ def rlsp(C: float = 1000.0, alpha: float = 0.8, judge: bool | None = None, varia
     GuanghaoYe/Emergence-of-Thinking.
     """
     released = choice(variant, ("paper", "release"), "variant") == "release"
+    numbers(C=C)
     unit(alpha, "alpha")
 
     def parts(view: Reading) -> dict[str, np.ndarray | Signal]:

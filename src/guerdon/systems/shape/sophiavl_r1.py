@@ -6,6 +6,7 @@ import numpy as np
 
 from guerdon.credit.baselines import choice
 from guerdon.shape.gates import gated, mixed_groups, trust
+from guerdon.shape.parameters import numbers
 from guerdon.shape.schedules import decay
 from guerdon.shape.shaping import Reading, Shaping
 from guerdon.systems.catalogue import system
@@ -47,6 +48,7 @@ def sophiavl_r1(
     """
     released = choice(variant, ("paper", "release"), "variant") == "release"
     least = 0.2 if judge_min is None and released else judge_min
+    numbers(alpha=alpha, judge_min=least or 0.0)
     decay(step or 0, T)
 
     def parts(view: Reading) -> dict[str, np.ndarray]:
