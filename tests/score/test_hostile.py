@@ -110,8 +110,9 @@ def test_one_bad_record_does_not_spoil_its_batch(tmp_path: Path, bad: str, cause
 
 def test_a_batch_of_the_wrong_length(tmp_path: Path):
     source = write_lines(tmp_path / "in.jsonl", completions("a", "short", "b"))
-    score(source, tmp_path / "out.jsonl", by_path("hostile_lists"))
-    assert values(tmp_path / "out.jsonl", "hostile_lists") == [1.0, 1.0, 1.0]  # alone the length is right
+    report = score(source, tmp_path / "out.jsonl", by_path("hostile_lists"))
+    assert values(tmp_path / "out.jsonl", "hostile_lists") == [nan] * 3
+    assert report.tally.rewards["hostile_lists"].causes == {"wrong length: 1 values for 3 samples": 3}
 
 
 def test_all_records_failing_is_a_run_that_finishes(tmp_path: Path):

@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from hashlib import blake2b
 from pathlib import Path
 

@@ -145,5 +145,11 @@ class Caller:
 
 
 def _same_failure(found: Sequence[Cell]) -> bool:
-    """Whether a call failed as a whole: nothing but one and the same cause."""
-    return isinstance(found[0], str) and all(cell == found[0] for cell in found)
+    """Whether a call failed as a whole: nothing but one and the same cause.
+
+    A wrong number of values is no reason to ask again: a function that returns one number whatever it is
+    given would seem to be right for every record alone.
+    """
+    first = found[0]
+    whole = isinstance(first, str) and all(cell == first for cell in found)
+    return whole and not str(first).startswith("wrong length")

@@ -17,6 +17,7 @@ from guerdon.errors import DataError
 
 Position = dict[str, Any]
 """How far into a file a source has read; plain JSON."""
+ADVICE = "mend it, or leave out and count such records with --skip-bad"
 
 
 @dataclass

@@ -18,7 +18,7 @@ from guerdon.data.columns import CELLS, FIELDS, Columns
 from guerdon.data.record_checks import Schema
 from guerdon.data.record_fields import BadRecord, gather, parse_record
 from guerdon.errors import DataError
-from guerdon.score.chunk import Chunk, Position, check, dump_schema, load_schema
+from guerdon.score.chunk import ADVICE, Chunk, Position, check, dump_schema, load_schema
 
 UNIT = "line"
 _NULLABLE = ("reference", "images")
@@ -96,7 +96,7 @@ class JsonlSource:
                     yield chunk
         if self._damage:
             if not self.skip_bad:
-                raise DataError(f"{self.path} line {number + 1}: {self._damage}")
+                raise DataError(f"{self.path} line {number + 1}: {self._damage}; {ADVICE}")
             end = {"offset": offset, "line": number, **dump_schema(schema)}
             yield Chunk(Columns(0), (), [], end, [(number + 1, self._damage)])
 
@@ -168,7 +168,7 @@ class JsonlSource:
             parsed, texts, numbers = _pick(parsed, texts, numbers, good)
         if lost and not self.skip_bad:
             first = min(lost)
-            raise DataError(f"{self.path} line {first}: {lost[first]}")
+            raise DataError(f"{self.path} line {first}: {lost[first]}; {ADVICE}")
         signalled = any("signals" in record for record in parsed)
         return Chunk(columns, numbers, texts, {}, sorted(lost.items()), signalled)
 

@@ -15,7 +15,7 @@ from guerdon.data.columns import Columns
 from guerdon.data.record_checks import Schema
 from guerdon.errors import DataError
 from guerdon.registry import nearest
-from guerdon.score.chunk import Chunk, Position, check, dump_schema, load_schema
+from guerdon.score.chunk import ADVICE, Chunk, Position, check, dump_schema, load_schema
 
 _READ = 16384
 _BYTES = 8 << 20
@@ -138,7 +138,7 @@ class ParquetSource:
         bad = check(columns, schema)
         if bad and not self.skip_bad:
             row, reason = next(iter(bad.items()))
-            raise DataError(f"{self.path} row {start + row}: {reason}")
+            raise DataError(f"{self.path} row {start + row}: {reason}; {ADVICE}")
         after = {"row": start + len(table), **dump_schema(schema)}
         signalled = "signals" in table.column_names
         if not bad:

@@ -73,8 +73,9 @@ class VerdictCache:
             raise
 
     def _prepare(self, deadline: float, megabytes: int) -> None:
-        (found,) = self._database.execute("PRAGMA user_version").fetchone()
+        # In this order: whoever makes the tables sets the version in the same transaction.
         (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (found,) = self._database.execute("PRAGMA user_version").fetchone()
         if found != _FORMAT and (found or tables):
             raise StoreError(
                 f"{self.path} is no verdict cache of this version (format {found}, expected {_FORMAT}); "
