@@ -15,7 +15,14 @@ from guerdon.learn import cotrained
 from guerdon.learn.loop import Training, train
 from guerdon.store import Run
 
-torch.set_num_threads(1)
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 IMPLICIT = {"use": "models.implicit", "lr": 1e-3}
 CASES = {

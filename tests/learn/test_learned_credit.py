@@ -10,7 +10,14 @@ from small import small_recipe
 from guerdon.learn.loop import train
 from guerdon.store import Run
 
-torch.set_num_threads(1)
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 OUTCOME = {"outcome": "task.outcome"}
 GRID = {
