@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 _NAMES = {
     "AnswerLogprob": "answer_logprob",
     "ForcedAnswers": "forced_answers",
+    "GenerativeVerifier": "verifier",
     "ImplicitPRM": "implicit",
     "PrefixValues": "prefix_values",
     "ProgressEstimator": "progress",
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from guerdon.models.progress import ProgressEstimator
     from guerdon.models.step_classifier import StepClassifier
     from guerdon.models.utterance_critic import UtteranceCritic
+    from guerdon.models.verifier import GenerativeVerifier
 
 __all__ = [
     "AnswerLogprob",
     "ForcedAnswers",
+    "GenerativeVerifier",
     "ImplicitPRM",
     "PrefixValues",
     "ProgressEstimator",

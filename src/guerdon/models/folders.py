@@ -29,6 +29,7 @@ KINDS = {
     "progress": "guerdon.models.progress:ProgressEstimator",
     "step_classifier": "guerdon.models.step_classifier:StepClassifier",
     "utterance_critic": "guerdon.models.utterance_critic:UtteranceCritic",
+    "verifier": "guerdon.models.verifier:GenerativeVerifier",
 }
 
 
