@@ -86,9 +86,10 @@ def test_order_matters_to_a_reward_that_prefers_the_first():
     assert audit(first, items_for("r", "text", 4, 0)).order == 1.0
 
 
-@pytest.mark.parametrize("name", ["verify.match", "verify.choice"])
+@pytest.mark.parametrize("name", ["verify.match", "verify.choice", "verify.sql", "verify.tool_calls"])
 def test_rules_of_this_project_are_not_fooled(name):
-    found = audit(build("reward", {"use": name}), items_for(name, None, 12, 0), name)
+    exact = {"metric": "exact"} if name == "verify.tool_calls" else {}
+    found = audit(build("reward", {"use": name, **exact}), items_for(name, None, 12, 0), name)
     assert found.accuracy == 1.0 and found.false_positives == 0
 
 

@@ -41,11 +41,12 @@ def parse_json(text: str, unique_keys: bool = False) -> Any:
         raise NotJSON(f"not JSON: {error}"[:120]) from error
 
 
-def find_json(text: str, kinds: tuple[type, ...] = (dict, list)) -> Any:
+def find_json(text: str, kinds: tuple[type, ...] = (dict, list), prose: bool = True) -> Any:
     """The JSON value in a text: the whole text, else the last fence that is JSON, else the first value in it.
 
     Args:
         kinds: Python types of values that are looked for.
+        prose: whether a value in running text counts.
 
     Raises:
         NotJSON: there is none.
@@ -57,7 +58,7 @@ def find_json(text: str, kinds: tuple[type, ...] = (dict, list)) -> Any:
             continue
         if isinstance(value, kinds):
             return value
-    starts = [i for i, character in enumerate(text[:MAX_CHARACTERS]) if character in "{["][:_MAX_STARTS]
+    starts = [i for i, c in enumerate(text[:MAX_CHARACTERS]) if prose and c in "{["][:_MAX_STARTS]
     for start in starts:
         try:
             value, _ = _SCANNER.raw_decode(text, start)

@@ -132,8 +132,8 @@ def tool_calls(
 
     The reference is a list of calls {name, parameters | arguments}, a mapping with such a list under
     "calls" or "tool_calls", or a text with `<tool_call>` blocks. Predicted calls are read from the messages'
-    `tool_calls` where there are any, else from `<tool_call>` blocks, else from JSON in the text. Calls that
-    cannot be read score 0; where no call is expected, saying none scores 1 and any call scores 0.
+    `tool_calls` where there are any, else from `<tool_call>` blocks, else from a text that is JSON or its last
+    JSON fence: a call in running text is talked about, not made. Calls that cannot be read score 0; where no call is expected, saying none scores 1 and any call scores 0.
     """
     if metric not in ("score", "exact"):
         raise RecipeError(f"verify.tool_calls.metric must be score or exact, got {metric!r}")
@@ -182,7 +182,7 @@ def _said(row: Row) -> list[Call]:
     if "<tool_call>" in row.completion:
         return calls_in(row.completion)
     try:
-        found = find_json(row.completion)
+        found = find_json(row.completion, prose=False)  # a call that is talked about is not made
     except NotJSON:
         return []
     return [to_call(call) for call in (found if isinstance(found, list) else [found])]
