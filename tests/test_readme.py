@@ -23,6 +23,34 @@ def test_python_examples_run():
     assert space["signal"].values[0] == 1 - 0.02
 
 
+def test_scoring_commands_run(tmp_path):
+    """All but the judge's, which would need a server; tests/score/test_judged.py has one."""
+    import json
+    import os
+    import shlex
+    import subprocess
+    import sys
+
+    import guerdon as gd
+
+    records = [
+        {"completion": text, "reference": "42"} for text in (r"\boxed{42}", "The answer is 41.", "?" * 90)
+    ]
+    (tmp_path / "rollouts.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (function,) = re.findall(r"`(def short\([^`]*)`", README)
+    (tmp_path / "mine.py").write_text(function + "\n")
+    commands = re.findall(r"^guerdon score .*", README, flags=re.MULTILINE)
+    assert len(commands) == 3
+    environment = {**os.environ, "GUERDON_CACHE": str(tmp_path / "cache")}
+    for command in commands[:2]:
+        line = [sys.executable, "-m", *shlex.split(command)]
+        done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    found = gd.read(tmp_path / "scored.parquet").signals
+    assert found["verify.math"].values[:2].tolist() == [1.0, 0.0]
+    assert found["short"].values.tolist() == [1.0, 1.0, 0.0]
+
+
 def test_the_recipe_is_valid():
     from guerdon.learn.recipe import Recipe
 

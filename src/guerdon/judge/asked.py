@@ -54,6 +54,11 @@ class AskedReward:
 
     kind = "judge"
 
+    item_seconds = batch_seconds = None
+    """None of `guerdon score`'s own: requests have a `timeout`, queries and endpoints a `patience`."""
+    single = True
+    """In one process: `concurrency`, `max_cost` and what is known of a dead endpoint hold for the run."""
+
     def __init__(
         self,
         judge: Judge,

@@ -90,7 +90,8 @@ class Caller:
         except RAISED as error:
             found, problem = [], cells.of_error(error)
         seconds = time.perf_counter() - began
-        batch = self.traits.sample and self.traits.together
+        # One with limits of its own also tells by itself which records failed.
+        batch = self.traits.sample and self.traits.together and self.traits.batch_seconds is not None
         if len(sizes) > 1 and (problem or (batch and _same_failure(found))):
             return self._alone(rollouts, sizes)
         if problem:

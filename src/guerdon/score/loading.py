@@ -48,6 +48,8 @@ class Traits:
         item_seconds, batch_seconds: limits of its own (None: it needs none, UNSAID: the run's).
         on_error: its own failure policy.
         stateful: whether verdicts depend on what was scored before.
+        single: whether one worker does all of its work, since it shares a limit (requests at a time,
+            money) or learns that a server is down.
         code: digest of the file its code is from, b"" for registered rewards.
     """
 
@@ -64,6 +66,7 @@ class Traits:
     batch_seconds: float | None
     on_error: Policy
     stateful: bool
+    single: bool = False
     code: bytes = b""
 
 
@@ -210,6 +213,7 @@ def traits_of(reward: Reward, spec: Spec | None = None) -> Traits:
         batch_seconds=getattr(reward, "batch_seconds", UNSAID),
         on_error=getattr(reward, "on_error", "nan"),
         stateful=stateful,
+        single=bool(getattr(reward, "single", False)),
         code=_code(reward) if spec is not None and spec.by_path else b"",
     )
     for name, valid in (("shape", _SHAPES), ("where", _PLACES)):

@@ -126,6 +126,7 @@ class Pool:
         self._workers: list[_Worker] = []
         self._failures: dict[str, int] = {}
         self._given_up: dict[str, str] = {}
+        self._homes: dict[str, _Worker] = {}  # of rewards that stay in one worker
         self._closing = False
         self._wake_reader, self._wake = os.pipe()
         self._described = threading.Event()
@@ -184,8 +185,7 @@ class Pool:
         while not self._incoming.empty():
             self._waiting.append(self._incoming.get())
         for worker in list(self._workers):
-            while worker.ready and worker.task is None and self._waiting:
-                task = self._waiting.popleft()
+            while worker.ready and worker.task is None and (task := self._next(worker)) is not None:
                 if task.label in self._given_up:
                     self._answer_all(task, self._given_up[task.label], [0.0] * len(task.sizes))
                     continue
@@ -203,6 +203,14 @@ class Pool:
         for _ in range(missing - starting):
             setup = Setup(self.specs, self.parts, list(sys.path), self.limits.memory, os.getpid())
             self._workers.append(_Worker(WorkerProcess(setup)))
+
+    def _next(self, worker: _Worker) -> Task | None:
+        """Take the first task that waits for this worker or for any."""
+        for at, task in enumerate(self._waiting):
+            if not self.traits[task.label].single or self._homes.setdefault(task.label, worker) is worker:
+                del self._waiting[at]
+                return task
+        return None
 
     def _listen(self) -> None:
         pipes = {worker.process.pipe: worker for worker in self._workers}
@@ -274,6 +282,7 @@ class Pool:
         unit, _ = worker.process.now()
         worker.process.kill()
         self._workers.remove(worker)
+        self._homes = {label: home for label, home in self._homes.items() if home is not worker}
         self.killed += 1
         task = worker.task
         if task is None:
