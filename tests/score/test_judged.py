@@ -26,9 +26,15 @@ def judged(tmp_path: Path, server: ScriptedServer, **settings):
 
 def test_slow_replies_are_not_held_to_the_limits_of_functions(tmp_path: Path):
     with ScriptedServer(lambda number, body: Step(**vars(completion("[[10]]")) | {"delay": 0.3})) as server:
-        report, found, _ = judged(tmp_path, server)
+        report, found, _ = judged(tmp_path, server, price_in=1.0)
         assert found == [1.0] * N and report.replaced == 0
         assert len(server.seen) == N
+        assert report.tally.rewards["judge"].spent == {
+            "requests": N,
+            "prompt tokens": 100 * N,
+            "completion tokens": 10 * N,
+            "cost": pytest.approx(0.1 * N),
+        }
         report, found, _ = judged(tmp_path, server)
     assert len(server.seen) == N  # the second time nothing was asked
     assert report.tally.rewards["judge"].cached == N

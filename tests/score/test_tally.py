@@ -35,6 +35,7 @@ def test_plain_json_and_back():
     one = tally.rewards["a"] = RewardTally(3, 1, 1, 1, 2, 1.5)
     one.add_causes({"x": 1})
     one.latencies.add([0.1, 0.2])
+    one.add_spent({"requests": 3, "cost": 0.25})
     again = Tally.load(json.loads(json.dumps(tally.dump())))
     assert again.dump() == tally.dump() and again.skipped == 150 and len(again.examples) == 100
     assert again.rewards["a"].summary() == one.summary()
@@ -42,6 +43,7 @@ def test_plain_json_and_back():
     assert again.records == 6 and again.skipped == 300
     both = again.rewards["a"].summary()
     assert (both["records"], both["computed"], both["causes"], both["mean"]) == (6, 2, {"x": 2}, 0.75)
+    assert both["spent"] == {"requests": 6, "cost": 0.5}
 
 
 def test_causes_without_end_are_counted_together():

@@ -145,6 +145,10 @@ def print_report(report: Report) -> None:
         caption=f"written to {report.out}",
     )
     _print_causes(report)
+    for label in report.rewards:
+        spent = report.tally.rewards[label].spent
+        if spent:
+            show.note(f"{label} took " + ", ".join(f"{_amount(n)} {name}" for name, n in spent.items()))
     for at, reason in report.tally.examples[:_CAUSES]:
         show.note(f"skipped record {at}: {reason}")
     if report.tally.skipped:
@@ -165,6 +169,10 @@ def _print_causes(report: Report) -> None:
             rows.append([label, show.count(rest), f"({len(causes) - _CAUSES} other causes)"])
     if rows:
         show.print_table(["reward", "missing", "cause"], rows, left=("cause",))
+
+
+def _amount(number: float) -> str:
+    return show.count(round(number)) if number == round(number) else f"{number:.4g}"
 
 
 def _latency(seconds: float) -> str:

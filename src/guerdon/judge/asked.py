@@ -58,6 +58,8 @@ class AskedReward:
     """None of `guerdon score`'s own: requests have a `timeout`, queries and endpoints a `patience`."""
     single = True
     """In one process: `concurrency`, `max_cost` and what is known of a dead endpoint hold for the run."""
+    versioned = True
+    """`version` tells all that verdicts depend on, so that another timeout or price asks nothing anew."""
 
     def __init__(
         self,
@@ -94,6 +96,16 @@ class AskedReward:
         return replace(
             self.judge.sampling, max_new_tokens=min(_LABEL_TOKENS, self.judge.sampling.max_new_tokens)
         )
+
+    def spent(self) -> dict[str, float]:
+        """What all calls so far took: requests, tokens and money (see `Usage`)."""
+        usage = self.judge.usage
+        return {
+            "requests": usage.attempts,
+            "prompt tokens": usage.prompt_tokens,
+            "completion tokens": usage.completion_tokens,
+            "cost": usage.cost,
+        }
 
     # -- what a concrete reward supplies -----------------------------------------------------------
 

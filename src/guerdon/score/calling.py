@@ -69,12 +69,22 @@ class Caller:
             # Rows one by one, wherever in the reward's own machinery they are scored.
             reward.score_batch = self._each
 
-    def __call__(self, rollouts: Rollouts, sizes: Sequence[int]) -> tuple[list[Cell], list[float]]:
-        """Cells of all records, and seconds per unit; `sizes` are the records of every unit."""
+    def __call__(
+        self, rollouts: Rollouts, sizes: Sequence[int]
+    ) -> tuple[list[Cell], list[float], dict[str, float]]:
+        """Cells of all records, seconds per unit, and what was spent where the reward says so (`spent`).
+
+        `sizes` are the records of every unit.
+        """
+        before = self._spent()
         try:
-            return self._call(rollouts, sizes)
+            found, seconds = self._call(rollouts, sizes)
         finally:
             self.clock.stop()
+        return found, seconds, {name: value - before[name] for name, value in self._spent().items()}
+
+    def _spent(self) -> dict[str, float]:
+        return self.reward.spent() if hasattr(self.reward, "spent") else {}
 
     def _call(self, rollouts: Rollouts, sizes: Sequence[int]) -> tuple[list[Cell], list[float]]:
         self._seconds, self._units = [], len(sizes)

@@ -264,7 +264,9 @@ class Ledger:
             cost = sum(answer.seconds) / len(answer.seconds)
             self._cost = cost if self._cost is None else 0.7 * self._cost + 0.3 * cost
         first = self._waiting[answer.units[0]][0][0]
-        first.tallies[self.plan.label].latencies.add(answer.seconds)
+        tally = first.tallies[self.plan.label]
+        tally.latencies.add(answer.seconds)
+        tally.add_spent(answer.spent)
         kept: dict[bytes, Cell] = {}
         ends = accumulate(answer.sizes, initial=0)
         for key, size, start in zip(answer.units, answer.sizes, ends, strict=False):

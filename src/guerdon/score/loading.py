@@ -50,6 +50,7 @@ class Traits:
         stateful: whether verdicts depend on what was scored before.
         single: whether one worker does all of its work, since it shares a limit (requests at a time,
             money) or learns that a server is down.
+        versioned: whether `version` tells all settings that verdicts depend on.
         code: digest of the file its code is from, b"" for registered rewards.
     """
 
@@ -67,6 +68,7 @@ class Traits:
     on_error: Policy
     stateful: bool
     single: bool = False
+    versioned: bool = False
     code: bytes = b""
 
 
@@ -214,6 +216,7 @@ def traits_of(reward: Reward, spec: Spec | None = None) -> Traits:
         on_error=getattr(reward, "on_error", "nan"),
         stateful=stateful,
         single=bool(getattr(reward, "single", False)),
+        versioned=bool(getattr(reward, "versioned", False)),
         code=_code(reward) if spec is not None and spec.by_path else b"",
     )
     for name, valid in (("shape", _SHAPES), ("where", _PLACES)):

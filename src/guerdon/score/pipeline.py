@@ -186,8 +186,8 @@ class Pipeline:
                 )
 
     def _call(self, task: Task) -> Answer:
-        found, seconds = self._callers[task.label](task.rollouts, task.sizes)
-        return Answer(task.label, task.units, task.sizes, found, seconds)
+        found, seconds, spent = self._callers[task.label](task.rollouts, task.sizes)
+        return Answer(task.label, task.units, task.sizes, found, seconds, spent=spent)
 
     def _collect(self, block: bool) -> None:
         """Take answers of the pool; wait for one where nothing else can be done."""

@@ -108,7 +108,7 @@ def plan_of(spec: Spec, traits: Traits, reward: Reward | None, parts: bool) -> P
         traits.code.hex(),
         traits.shape,
         parts,
-        spec.settings,
+        {} if traits.versioned else spec.settings,
     ]
     text = json.dumps(described, sort_keys=True, default=repr)
     fingerprint = hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -79,7 +79,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of some units: cells of all their records, and seconds per unit."""
+    """What became of some units: cells of all their records, seconds per unit, and what all of them cost."""
 
     label: str
     units: list[Any]
@@ -87,6 +87,7 @@ class Answer:
     cells: list[Cell]
     seconds: list[float]
     killed: bool = False
+    spent: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -237,11 +238,13 @@ class Pool:
         self.traits = content
         self._described.set()
 
-    def _finished(self, worker: _Worker, cells: list[Cell], seconds: list[float]) -> None:
+    def _finished(
+        self, worker: _Worker, cells: list[Cell], seconds: list[float], spent: dict[str, float]
+    ) -> None:
         task, worker.task = worker.task, None
         assert task is not None
         self._failures[task.label] = 0
-        self.answers.put(Answer(task.label, task.units, task.sizes, cells, seconds))
+        self.answers.put(Answer(task.label, task.units, task.sizes, cells, seconds, spent=spent))
 
     def _watch(self) -> None:
         for worker in list(self._workers):

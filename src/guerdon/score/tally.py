@@ -61,6 +61,7 @@ class RewardTally:
         values, total: number and sum of the values written.
         causes: why verdicts are missing; at most 1000 different ones are told apart.
         latencies: of those that were really scored.
+        spent: what that took, for rewards that say so: requests, tokens, cost.
     """
 
     records: int = 0
@@ -71,6 +72,7 @@ class RewardTally:
     total: float = 0.0
     causes: Counter[str] = field(default_factory=Counter)
     latencies: Latencies = field(default_factory=Latencies)
+    spent: dict[str, float] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
@@ -83,11 +85,17 @@ class RewardTally:
             known = cause in self.causes or len(self.causes) < _CAUSES
             self.causes[cause if known else OTHER] += count
 
+    def add_spent(self, spent: Mapping[str, float]) -> None:
+        """Add to what scoring took."""
+        for name, amount in spent.items():
+            self.spent[name] = self.spent.get(name, 0) + amount
+
     def merge(self, other: RewardTally) -> None:
         """Add what happened elsewhere."""
         for name in ("records", "cached", "repeated", "missing", "values", "total"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.add_causes(other.causes)
+        self.add_spent(other.spent)
         self.latencies.counts.update(other.latencies.counts)
         self.latencies.longest = max(self.latencies.longest, other.latencies.longest)
 
@@ -97,6 +105,7 @@ class RewardTally:
         return {
             **{name: getattr(self, name) for name in names},
             "causes": dict(self.causes),
+            "spent": dict(self.spent),
             "latencies": {str(bucket): count for bucket, count in self.latencies.counts.items()},
             "longest": self.latencies.longest,
         }
@@ -121,6 +130,7 @@ class RewardTally:
             "repeated": self.repeated,
             "computed": self.records - self.cached - self.repeated,
             "seconds": self.latencies.summary(),
+            "spent": dict(self.spent),
         }
 
 
