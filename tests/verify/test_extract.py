@@ -249,3 +249,16 @@ def test_extractors_never_raise(text):
 @given(st.text(alphabet="ab 12{}\\", max_size=40), st.text(alphabet="xyz .,\n", max_size=40))
 def test_a_closed_box_is_found_whatever_surrounds_it(before, after):
     assert ex.last_boxed(before.replace("boxed", "") + " | \\boxed{q} | " + after) == "q"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["The answer is certainly not (D).", "It is not D", "I do not know whether it is D.", "It isn't (D)"],
+)
+def test_a_denied_letter_is_no_choice(text):
+    assert ex.last_choice(text) is None
+
+
+def test_a_letter_beside_a_denied_one_is_a_choice():
+    assert ex.last_choice("It cannot be A, so the answer is B.") == "B"
+    assert ex.last_choice("Not (A). (B)") == "B"

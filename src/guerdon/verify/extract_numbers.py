@@ -34,7 +34,12 @@ _CUE = re.compile(
 _REFUSAL = re.compile(
     r"\b(?:cannot|can't|can not|unable|don't know|do not know|no idea|not possible)\b", re.IGNORECASE
 )
-_DENIED = re.compile(r"\bnot\s+[$\\(]*$", re.IGNORECASE)
+_DENIED = re.compile(r"(?:\bnot|n['’]t|\bnever)\s+(?:be\s+)?[$\\(*]*$", re.IGNORECASE)
+_UNKNOWN = re.compile(
+    r"\b(?:do not|don['’]t|cannot|can['’]t) (?:know|say|tell|decide)\b|"
+    r"\bno idea\b|\bunable to\b|\bnot sure\b",
+    re.IGNORECASE,
+)
 _WINDOW = 600
 _FORMULA = 302
 
@@ -99,11 +104,18 @@ _CHOICE_MARK = re.compile(
 
 
 def last_choice(text: str) -> str | None:
-    """The last choice letter: `(B)`, "option B", or a letter on a line of its own."""
-    found = None
-    for found in _CHOICE_MARK.finditer(text[-4_000:]):  # noqa: B007
+    """The last choice letter: `(B)`, "option B", or a letter on a line of its own; None where it is denied
+    ("not (B)") or its sentence says that the answer is unknown."""
+    found, text = None, text[-4_000:]
+    for found in _CHOICE_MARK.finditer(text):  # noqa: B007
         pass
-    return next(g for g in found.groups() if g) if found else None
+    if found is None:
+        return None
+    letter = next(i for i, g in enumerate(found.groups(), 1) if g)
+    at = found.start(letter)
+    if _DENIED.search(text, max(0, at - 40), at) or _UNKNOWN.search(_sentence(text, at)[0]):
+        return None
+    return found[letter]
 
 
 _ALTERNATIVES = re.compile(

@@ -132,8 +132,9 @@ def tool_calls(
 
     The reference is a list of calls {name, parameters | arguments}, a mapping with such a list under
     "calls" or "tool_calls", or a text with `<tool_call>` blocks. Predicted calls are read from the messages'
-    `tool_calls` where there are any, else from `<tool_call>` blocks, else from a text that is JSON or its last
-    JSON fence: a call in running text is talked about, not made. Calls that cannot be read score 0; where no call is expected, saying none scores 1 and any call scores 0.
+    `tool_calls` where there are any, else from `<tool_call>` blocks, else from a text that is JSON or its
+    last JSON fence: a call in running text is talked about, not made. Calls that cannot be read score 0;
+    where no call is expected, saying none scores 1 and any call scores 0.
     """
     if metric not in ("score", "exact"):
         raise RecipeError(f"verify.tool_calls.metric must be score or exact, got {metric!r}")

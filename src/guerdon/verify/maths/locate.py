@@ -44,6 +44,7 @@ _VERDICTS = frozenset(("yes", "no", "true", "false"))
 _LEADING = re.compile(r"[\s*]*(yes|no|true|false)[\s*]*[,.;:!]", re.IGNORECASE)
 _OR_BEFORE = re.compile(r"\bor\b[^.\n]{0,40}$")
 _LETTER = re.compile(r"[(\[]?[A-Z][)\]]?")
+_NOT = re.compile(r"(?:[A-Za-z]+ly\s+)?(?:[Nn]ot|[Nn]ever)\s+[\d\s$\\(*A-Z.+-]")
 
 
 def locate(text: str, gold: str = "") -> Extracted:
@@ -82,7 +83,7 @@ def _marked(text: str, gold: str) -> Extracted | None:
     content = last_marked(text)
     if content is None:
         return None
-    if content[:4].lower() == "not ":
+    if _NOT.match(content):
         return Extracted(None, "denied")
     found = _from_payload(content, gold, "marked")
     if _second_guess(text, content) or _taken_back(text, content):
