@@ -265,7 +265,8 @@ def test_broken_records(tmp_path: Path, bad: bytes, reason: str):
         guerdon.read(source)
     with pytest.raises(DataError) as ours:
         score(source, tmp_path / "out.jsonl", by_path("exact"), workers=0)
-    assert str(ours.value) == str(theirs.value)
+    advice = "; mend it, or leave out and count such records with --skip-bad"
+    assert str(ours.value) == str(theirs.value) + advice
     assert f"line 4: {reason}" in str(ours.value)
     report = score(source, tmp_path / "out.jsonl", by_path("exact"), workers=0, skip_bad=True)
     assert values(tmp_path / "out.jsonl", "exact") == [1, 0, 1]

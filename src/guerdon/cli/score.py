@@ -14,6 +14,8 @@ from guerdon.score import Limits, Options, Report, score_file
 
 _PLACES = ("local", "ray")
 _CAUSES = 5
+_COUNTS = ("scored", "missing", "cached", "repeated", "computed")
+_SHARES = ("p50", "p95", "p99", "max")
 
 
 def score_command(
@@ -105,46 +107,29 @@ class _Bar:
 
 
 def print_report(report: Report) -> None:
-    """One row per reward, then causes and notes."""
-    rows = []
-    for label in report.rewards:
-        found = report.tally.rewards[label].summary()
-        seconds = found["seconds"]
-        rows.append(
-            [
-                label,
-                show.number(found["mean"]),
-                show.count(found["scored"]),
-                show.count(found["missing"]),
-                show.count(found["cached"]),
-                show.count(found["repeated"]),
-                show.count(found["computed"]),
-                *(_latency(seconds[name]) for name in ("p50", "p95", "p99", "max")),
-            ]
-        )
-    columns = [
-        "reward",
-        "mean",
-        "scored",
-        "missing",
-        "cached",
-        "repeated",
-        "computed",
-        "p50",
-        "p95",
-        "p99",
-        "max",
-    ]
-    data = report.to_dict()
-    count, rate = show.count(report.tally.records), show.count(round(data["records_per_second"]))
+    """Counts and latencies of every reward, then causes and notes."""
+    found = {label: report.tally.rewards[label].summary() for label in report.rewards}
+    rate = show.count(round(report.to_dict()["records_per_second"]))
     resumed = f", {show.count(report.resumed)} of them by an earlier run" if report.resumed else ""
     show.print_table(
-        columns,
-        rows,
-        title=f"{report.source.name}: {count} records in {show.duration(report.seconds)} ({rate}/s{resumed})",
+        ["reward", "mean", *_COUNTS],
+        [
+            [name, show.number(of["mean"]), *(show.count(of[c]) for c in _COUNTS)]
+            for name, of in found.items()
+        ],
+        title=f"{report.source.name}: {show.count(report.tally.records)} records in "
+        f"{show.duration(report.seconds)} ({rate}/s{resumed})",
         caption=f"written to {report.out}",
     )
+    computed = {name: of["seconds"] for name, of in found.items() if of["computed"]}
+    if computed:
+        rows = [[name, *(_latency(of[share]) for share in _SHARES)] for name, of in computed.items()]
+        show.print_table(["time per record", *_SHARES], rows)
     _print_causes(report)
+    _print_notes(report)
+
+
+def _print_notes(report: Report) -> None:
     for label in report.rewards:
         spent = report.tally.rewards[label].spent
         if spent:
@@ -154,7 +139,7 @@ def print_report(report: Report) -> None:
     if report.tally.skipped:
         show.note(f"skipped {show.count(report.tally.skipped)} broken records in all")
     if report.replaced:
-        show.note(f"{report.replaced} worker processes were killed or died, and replaced")
+        show.note(f"worker processes that were killed or died, and were replaced: {report.replaced}")
     for text in report.notes:
         show.note(text)
 

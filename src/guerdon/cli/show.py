@@ -31,7 +31,10 @@ class ProgressBar:
     def advance(self, steps: int = 1, /, **numbers: float) -> None:
         """Move on and show the newest numbers, e.g. `bar.advance(reward=0.41, accuracy=0.38)`."""
         if self._bar is not None:
-            shown = "  ".join(f"{name} {number(value)}" for name, value in numbers.items())
+            texts = {
+                name: count(round(v)) if 1e3 <= abs(v) < 1e15 else number(v) for name, v in numbers.items()
+            }
+            shown = "  ".join(f"{name} {text}" for name, text in texts.items())
             extra = {"numbers": shown} if numbers else {}
             self._bar.update(self._task, advance=steps, **extra)
 
