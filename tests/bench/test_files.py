@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import guerdon
-from guerdon.bench import processbench, rewardbench2
+from guerdon.bench import prmbench, processbench, rewardbench2
 from guerdon.bench.candidates import score_steps, with_steps
 from guerdon.bench.files import read_rows
 from guerdon.bench.run import evaluate_candidate, evaluate_saved
@@ -247,3 +247,14 @@ def test_the_command(tmp_path):
     ]:
         result = run.invoke(app, wrong)
         assert result.exit_code == 2 and message in result.output
+
+
+@needs_data
+def test_prmbench_counts_kinds_of_error_apart():
+    data = Path(DATA) / "prmbench/subset400.jsonl.gz"
+    rows = prmbench.load(data)
+    assert len({row["idx"] for row in rows}) == len(rows)
+    perfect = [
+        [float(i + 1 not in row["error_steps"]) for i in range(len(row["modified_process"]))] for row in rows
+    ]
+    assert prmbench.report(rows, perfect).metrics["overall"]["all_steps"] == 100.0

@@ -25,16 +25,19 @@ CATEGORIES = {
 """Kinds of error by the aspect they test, as spelled in the data."""
 _SCHEMA = "PRMBench {idx, classification, question, modified_process: [text], error_steps: [step from 1]}"
 _FIELDS = {"idx": (str, int), "classification": str, "modified_process": list, "error_steps": list}
-_SCORES = "step scores {idx, scores: [one number per step, or 0/1 labels]}"
+_SCORES = "step scores {idx: <classification>_<idx>, scores: [one number per step, or 0/1 labels]}"
 
 
 def load(path: str | Path) -> list[dict[str, Any]]:
-    """Examples of a benchmark file.
+    """Examples of a benchmark file; `idx` becomes `<classification>_<idx>`, as in the official script.
 
     Raises:
         DataError: fields missing or duplicate ids; the row is named.
     """
     rows = read_rows(path, _FIELDS, _SCHEMA)
+    for row in rows:  # one original problem may carry several kinds of error
+        prefix = f"{row['classification']}_"
+        row["idx"] = row["idx"] if str(row["idx"]).startswith(prefix) else f"{prefix}{row['idx']}"
     unique(rows, "idx", path)
     return rows
 

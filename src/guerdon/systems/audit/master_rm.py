@@ -25,8 +25,28 @@ def first_sentence(text: str) -> str:
     return found.group().strip() if found else ""
 
 
+def content_free(n: int, seed: int = 0) -> list[str]:
+    """Short strings that say nothing: blanks, signs, and made-up words of several scripts; none of `KEYS`."""
+    rng = np.random.default_rng(seed)
+    scripts = [(0x61, 26), (0x41, 26), (0x430, 32), (0x3B1, 24), (0x3042, 80), (0x4E00, 400), (0xAC00, 400)]
+    signs = " \t\n.,:;!?-*#=()[]{}'\"\\/"
+    out: list[str] = []
+    while len(out) < n:
+        if rng.random() < 0.4:
+            text = "".join(rng.choice(list(signs), rng.integers(1, 4)))
+            out += [] if text in KEYS else [text]
+            continue
+        first, size = scripts[rng.integers(len(scripts))]
+        words = [
+            "".join(chr(first + int(k)) for k in rng.integers(size, size=rng.integers(1, 9)))
+            for _ in range(rng.integers(1, 4))
+        ]
+        out.append(" ".join(words) + str(rng.choice(["", ".", ":", "!", "："])))
+    return out
+
+
 def hardening_examples(
-    rows: Sequence[Mapping[str, Any]], share: float = 0.125, seed: int = 0
+    rows: Sequence[Mapping[str, Any]], share: float = 0.125, seed: int = 0, noise: float = 0.0
 ) -> list[dict[str, Any]]:
     """Training rows {question, response, reference, label} plus negatives that are openers only.
 
@@ -38,7 +58,10 @@ def hardening_examples(
     count = min(len(usable), round(share * len(rows)))
     chosen = rng.choice(len(usable), count, replace=False).tolist() if count else []
     cut = [{**usable[i], "response": first_sentence(usable[i]["response"]), "label": 0} for i in chosen]
-    return [*map(dict, rows), *cut]
+    empty = content_free(round(noise * len(rows)), seed)
+    places = rng.integers(len(rows), size=len(empty))
+    blank = [{**rows[at], "response": text, "label": 0} for at, text in zip(places, empty, strict=True)]
+    return [*map(dict, rows), *cut, *blank]
 
 
 def kappa(a: Sequence[int], b: Sequence[int]) -> float:
