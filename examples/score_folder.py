@@ -22,6 +22,8 @@ NUMBER = re.compile(r"-?\d[\d,]*\.?\d*")
 def last_number(completion: str, reference: str, tolerance: float = 1e-6) -> float:
     """1 where the last number in the completion is the reference."""
     found = NUMBER.findall(completion)
+    if not found:
+        return 0.0
     return float(abs(float(found[-1].replace(",", "")) - float(reference)) <= tolerance)
 
 
