@@ -51,7 +51,7 @@ from guerdon.credit.methods import (
 )
 from guerdon.credit.placing import Fill, Place, ZeroLast
 from guerdon.credit.sources import Differences, FirstOf, LogRatio, LookAhead, Mixed, Moved, mixed
-from guerdon.credit.stages import CreditTokens, MinusColumn, MinusLogRatio, ReplaceLast
+from guerdon.credit.stages import MinusColumn, MinusLogRatio, ReplaceLast, Returns
 from guerdon.credit.thoughts import ThoughtRewards
 from guerdon.credit.token_baselines import (
     DenseLeaveOneOut,
@@ -71,7 +71,6 @@ __all__ = [
     "Chain",
     "Compare",
     "Credit",
-    "CreditTokens",
     "DenseLeaveOneOut",
     "Differences",
     "Edges",
@@ -100,6 +99,7 @@ __all__ = [
     "Raw",
     "ReplaceLast",
     "ReturnLeaveOneOut",
+    "Returns",
     "RewardToGo",
     "Scale",
     "ShareNodes",

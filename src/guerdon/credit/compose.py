@@ -203,6 +203,16 @@ class Credit:
             reports[key] = {name: value for name, value in report.items() if not math.isnan(value)}
         return self._mix(view, parts), reports
 
+    def state_dict(self) -> dict[str, Any]:
+        """What baselines keep between calls, by the number of their level; {} where none keeps anything."""
+        kept = ((str(i), level.baseline) for i, level in enumerate(self.levels))
+        return {i: baseline.state_dict() for i, baseline in kept if hasattr(baseline, "state_dict")}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        for i, kept in state.items():
+            self.levels[int(i)].baseline.load_state_dict(kept)  # type: ignore[attr-defined]
+
     def _view(self, rollouts: Rollouts, signals: Mapping[str, Signal] | None, ctx: Context | None) -> View:
         if len(rollouts) == 0:
             raise DataError(f"{self.name}: there are no rollouts to assign credit to")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from guerdon.credit.backups import GAE, RewardToGo
+from guerdon.credit.backups import GAE, RewardToGo, discount
+from guerdon.credit.baselines import choice
 from guerdon.credit.placing import place
 from guerdon.credit.sources import LogRatio
 from guerdon.credit.view import View
@@ -47,13 +48,26 @@ class MinusLogRatio:
 
 
 @dataclass(frozen=True)
-class CreditTokens:
-    """Stage: token rewards to GAE against the column `values`, or to the reward to go without one."""
+class Returns:
+    """Stage: rewards to what they are worth.
 
+    `use`: "none" leaves the rewards, "sum" takes the discounted sum of what follows, "gae" generalised
+    advantages against the token column `values`; None means "gae" where that column is there, else "none".
+    """
+
+    use: str | None = None
     gamma: float = 1.0
     lam: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.use is not None:
+            choice(self.use, ("none", "sum", "gae"), "returns")
+        discount(self.gamma)
+        discount(self.lam, "lam")
+
     def __call__(self, values: np.ndarray, view: View) -> np.ndarray:
-        if view.rollouts.values is None or view.level != "token":
-            return RewardToGo(self.gamma)(values, view)
-        return GAE(self.gamma, self.lam)(values, view)
+        use = self.use or ("none" if view.rollouts.values is None else "gae")
+        if use == "none":
+            return values
+        backup = RewardToGo(self.gamma) if use == "sum" else GAE(self.gamma, self.lam)
+        return backup(values, view)

@@ -33,7 +33,7 @@ from guerdon.credit.edges import Edges
 from guerdon.credit.groupings import Labelling, by
 from guerdon.credit.placing import Fill, Place, ZeroLast
 from guerdon.credit.sources import Differences, LogRatio, LookAhead, Mixed, Moved
-from guerdon.credit.stages import CreditTokens, MinusColumn, MinusLogRatio, ReplaceLast
+from guerdon.credit.stages import MinusColumn, MinusLogRatio, ReplaceLast, Returns
 from guerdon.credit.thoughts import ThoughtRewards
 from guerdon.credit.token_baselines import (
     DenseLeaveOneOut,
@@ -90,7 +90,7 @@ STAGES: Table = {
     "replace_last": ReplaceLast,
     "minus_column": MinusColumn,
     "minus_log_ratio": MinusLogRatio,
-    "credit_tokens": CreditTokens,
+    "returns": Returns,
     "share_nodes": ShareNodes,
     **{name: BACKUPS[name] for name in ("scale", "reward_to_go", "gae")},
 }

@@ -112,6 +112,7 @@ def test_mrt_progress_and_termination():
     for outcome, a in ((1, 0.6), (0, -0.4)):
         records = [record(2, outcome=outcome, termination=0.4)]
         close(credit("mrt", records, alpha=0.0), [[a, a]])
+    close(credit("mrt", blocks, returns="sum"), [[0.5, 0.5, 0.3, 0.3]])
     both = [record(2, outcome=1, termination=0.4, j=[0.5, 0.7], j_start=0.4)]
     close(credit("mrt", both, alpha=2.0), [[0.6 + 0.2, 0.6 + 0.4]])
 
@@ -138,6 +139,7 @@ def test_pav_values():
     assert pav.effective_reward(0.25, 0.40, 0.5) == pytest.approx(0.493403, abs=5e-7)
     records = [record([1, 2], q_root=0.25, q_policy=[0.40, 0.25], outcome=1)]
     close(credit("pav", records, alpha=5.0), [[5 * 0.186806, *[1 - 5 * 0.186806] * 2]], digits=5)
+    close(credit("pav", records, alpha=5.0, returns="sum"), [[1.0, *[1 - 5 * 0.186806] * 2]], digits=5)
     without_root = [record([1, 2], q_policy=[0.40, 0.25], outcome=1)]
     close(credit("pav", without_root), [[0, *[1 - 0.186806] * 2]])
     with pytest.raises(RecipeError, match="K must be a number, 1 or more"):
@@ -159,10 +161,9 @@ SPA = {"contribution": [0.2, 0.5, 0.1], "grounded": [1, 0, 1], "outcome": 1}
 
 
 def test_spa_fused_rewards():
-    got = credit("spa-rl", [record(3, **SPA)])
-    close(got, [[1.8, 1.1, 0.6]])
-    assert got[0][0] - got[0][1] == pytest.approx(0.7) and got[0][1] - got[0][2] == pytest.approx(0.5)
-    close(credit("spa-rl", [record([2, 2, 1], **SPA)], gamma=0.0), [[0, 0.7, 0, 0.5, 0.6]])
+    close(credit("spa-rl", [record(3, **SPA)]), [[0.7, 0.5, 0.6]])
+    close(credit("spa-rl", [record([2, 2, 1], **SPA)]), [[0, 0.7, 0, 0.5, 0.6]])
+    close(credit("spa-rl", [record([2, 2, 1], **SPA)], returns="sum"), [[1.8, 1.8, 1.1, 1.1, 0.6]])
     report = build("credit", {"use": "spa-rl"}).explain(read([record(3, **SPA)]))[1]
     assert next(iter(report.values()))["residual"] == pytest.approx(0.2)
 
@@ -170,7 +171,7 @@ def test_spa_fused_rewards():
 def test_spa_penalty_and_critic():
     columns = {"logprobs": [-1.0, -1.0, -1.0], "ref_logprobs": [-2.0, -1.0, -0.5]}
     got = credit("spa-rl", [record(3, **SPA, **columns)], kl_coef=0.1)
-    close(got, [[1.8 - 0.05, 1.1 + 0.05, 0.6 + 0.05]])
+    close(got, [[0.7 - 0.1, 0.5, 0.6 + 0.05]])
     got = credit("spa-rl", [record(3, **SPA, **columns, values=[0.5] * 3)], kl_coef=0.1)
     close(got, [[1.25, 0.65, 0.15]])
     with pytest.raises(DataError, match="spa-rl needs the column 'logprobs'"):
@@ -179,9 +180,9 @@ def test_spa_penalty_and_critic():
 
 def test_spa_as_released():
     records = [record(3, **SPA), record(2, contribution=[0.1, 0.1], grounded=[0, 1], outcome=0)]
-    close(credit("spa-rl", records, variant="loo_outcome"), [[4.0, 2.5, 1.5], [-1.5, -0.5]])
-    close(credit("spa-rl", records, variant="remaining_steps"), [[1.9, 0.5, 0], [0.1, 0]])
-    close(credit("spa-rl", records, variant="release"), [[4.0, 1.0, 0], [-1.0, 0]])
+    close(credit("spa-rl", records, variant="loo_outcome"), [[1.5, 1.0, 1.5], [-1.0, -0.5]])
+    close(credit("spa-rl", records, variant="remaining_steps"), [[1.4, 0.5, 0], [0.1, 0]])
+    close(credit("spa-rl", records, variant="release"), [[3.0, 1.0, 0], [-1.0, 0]])
 
 
 # -- archer ------------------------------------------------------------------------------------------------

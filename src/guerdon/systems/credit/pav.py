@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from guerdon.credit.baselines import choice
 from guerdon.credit.compose import Credit, Level
-from guerdon.credit.placing import Place
+from guerdon.credit.placing import Fill, Place
 from guerdon.credit.sources import Differences
+from guerdon.credit.stages import Returns
 from guerdon.errors import RecipeError
 from guerdon.systems.catalogue import system
 
@@ -34,15 +36,17 @@ class BestOf:
     family="credit",
     kind="credit",
 )
-def pav(alpha: float = 1.0, K: int = 4) -> Credit:
+def pav(alpha: float = 1.0, K: int = 4, returns: str = "none", gamma: float = 1.0) -> Credit:
     """r_h = alpha (Q^mu_h - Q^mu_{h-1}) + [h is the last step] R, Q^mu = 1 - (1 - Q^pi)^K.
 
     The prover mu is the best of K samples of the policy; K = 1 is the policy itself, whose advantages leave
-    the gradient as it is. Rewards only: no return is taken and no baseline subtracted.
+    the gradient as it is. No baseline is subtracted.
 
     Args:
         alpha: weight of progress (5 and 3 for the paper's 2B and 9B policies).
         K: samples of the prover.
+        returns: "none" gives every step its own reward, "sum" the discounted sum of what follows.
+        gamma: of the sum.
 
     Inputs: `q_policy` (step, Q^pi after the step), `q_root` (rollout, Q^pi of the bare prompt; without it the
     first step has no progress), `outcome` (rollout).
@@ -50,8 +54,10 @@ def pav(alpha: float = 1.0, K: int = 4) -> Credit:
     Reference: Setlur et al., arXiv 2410.08146, Eq. 4 and 5. `effective_reward` is its score in search.
     """
     progress = Differences("q_policy", "step", start="q_root", through=BestOf(K))
-    outcome = Level("outcome", span="rollout", then=(Place("step", "last"),))
-    return Credit([Level(progress, weight=alpha), outcome], name="pav")
+    choice(returns, ("none", "sum"), "returns")
+    carry = Returns(returns, gamma)
+    outcome = Level("outcome", span="rollout", then=(Place("step", "last"), carry))
+    return Credit([Level(progress, then=(Fill(), carry), weight=alpha), outcome], name="pav")
 
 
 def effective_reward(q_before: float, q_after: float, alpha: float = 0.5, K: int = 4) -> float:

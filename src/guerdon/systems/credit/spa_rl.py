@@ -6,12 +6,11 @@ import math
 
 import numpy as np
 
-from guerdon.credit.backups import discount
 from guerdon.credit.baselines import choice
 from guerdon.credit.compose import Credit, Level
 from guerdon.credit.placing import Place
 from guerdon.credit.sources import Mixed, Source
-from guerdon.credit.stages import CreditTokens, MinusLogRatio
+from guerdon.credit.stages import MinusLogRatio, Returns
 from guerdon.credit.view import View
 from guerdon.data.kernels import label_loo_mean, segment_reduce
 from guerdon.data.signal import Signal
@@ -31,6 +30,7 @@ def spa_rl(
     alpha: float = 1.0,
     beta: float = 0.5,
     kl_coef: float = 0.0,
+    returns: str | None = None,
     gamma: float = 1.0,
     lam: float = 1.0,
     variant: str = "paper",
@@ -43,8 +43,9 @@ def spa_rl(
     Args:
         alpha, beta: weights of contribution and grounding.
         kl_coef: of log pi - log pi_ref per token, from `logprobs` and `ref_logprobs`.
-        gamma, lam: of GAE against the token column `values`; without it the discounted reward
-            to go.
+        returns: "gae" against the token column `values`, "sum" of what follows, or "none": the token rewards
+            as they are. Default "gae" where there are `values`, else "none".
+        gamma, lam: of the returns.
         variant: "paper"; "loo_outcome" puts the leave-one-out centred outcome in place of every c_k;
             "remaining_steps" weighs step k of K by K-k-1; "release" does both, as the released scripts do.
 
@@ -55,15 +56,13 @@ def spa_rl(
     WangHanLinHenry/SPA-RL-Agent.
     """
     choice(variant, _VARIANTS, "variant")
-    discount(gamma)
-    discount(lam, "lam")
     centred = variant in ("release", "loo_outcome")
     contribution: str | Source = _centred_outcome if centred else "contribution"
     rewards = Mixed(((contribution, float(alpha)), ("grounded", float(beta))), "step")
     weighed = (_remaining,) if variant in ("release", "remaining_steps") else ()
     notes = {} if centred else {"residual": _residual}
     paid = (MinusLogRatio(kl_coef),) if kl_coef else ()
-    then = (*weighed, Place(how="last"), *paid, CreditTokens(gamma, lam))
+    then = (*weighed, Place(how="last"), *paid, Returns(returns, gamma, lam))
     return Credit([Level(rewards, then=then, notes=notes)], name="spa-rl")
 
 

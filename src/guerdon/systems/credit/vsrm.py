@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from guerdon.credit.backups import GAE, Backup, Own, RewardToGo
 from guerdon.credit.baselines import choice
 from guerdon.credit.compose import Credit, Level, Whiten
 from guerdon.credit.placing import Fill, Place
 from guerdon.credit.sources import LookAhead
-from guerdon.credit.stages import ReplaceLast
+from guerdon.credit.stages import ReplaceLast, Returns
 from guerdon.systems.catalogue import system
 
 
@@ -51,9 +50,7 @@ def vsrm(
     """
     choice(variant, ("paper", "release"), "variant")
     place = choice(place or ("cut" if variant == "release" else "segment"), ("segment", "cut"), "place")
-    ways: dict[str, Backup] = {"none": Own(), "sum": RewardToGo(gamma), "gae": GAE(gamma, lam)}
-    choice(returns, tuple(ways), "returns")
     changes = LookAhead("forced_acc", "step", decay, lookahead, place)
     spots = (Fill(), Place(how="last")) if place == "cut" else (Fill(),)
-    level = Level(changes, then=(*spots, ReplaceLast("outcome"), ways[returns]))
+    level = Level(changes, then=(*spots, ReplaceLast("outcome"), Returns(returns, gamma, lam)))
     return Credit([level], whiten=Whiten() if whiten else None, name="vsrm")
