@@ -146,6 +146,57 @@ def score(
 
 
 @app.command()
+def serve(
+    rewards: Annotated[
+        list[str],
+        typer.Option("--reward", "-r", metavar="[LABEL=]NAME", help="As for `guerdon score`. Repeatable."),
+    ],
+    settings: Settings = None,
+    host: Annotated[str, typer.Option(help="Beyond this machine a token is asked for.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8077,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", metavar="FILE", help="The token; or set GUERDON_SERVE_TOKEN."),
+    ] = None,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Ask for no token, wherever it listens.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes; default: one per core.")] = None,
+    limit: Annotated[float, typer.Option(min=0, help="Seconds for one record; 0: any.")] = 10.0,
+    memory: Annotated[float, typer.Option(min=0, help="GB a worker may allocate; 0: any.")] = 4.0,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Verdict cache; default: that of `guerdon score`.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Use no verdict cache.")] = False,
+    parts: Annotated[bool, typer.Option("--parts", help="Also the parts of composite rewards.")] = False,
+    body: Annotated[float, typer.Option(min=0.001, help="MB of one request.")] = 16.0,
+    queue: Annotated[int, typer.Option(min=1, help="Requests waiting; more are sent away with 429.")] = 256,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one request.")] = 60.0,
+    grace: Annotated[float, typer.Option(min=1, help="Seconds for what was accepted after SIGTERM.")] = 30.0,
+) -> None:
+    """Serve rewards and credit methods over HTTP."""
+    forward.call(
+        "guerdon.cli.serve:serve_command",
+        rewards=rewards,
+        settings=settings or [],
+        host=host,
+        port=port,
+        token_file=token_file,
+        no_auth=no_auth,
+        workers=workers,
+        limit=limit,
+        memory=memory,
+        cache=cache,
+        no_cache=no_cache,
+        parts=parts,
+        body=body,
+        queue=queue,
+        timeout=timeout,
+        grace=grace,
+    )
+
+
+@app.command()
 def audit(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A reward: a name, or file.py:function.")],
     settings: Settings = None,

@@ -28,6 +28,9 @@ _EXTRAS = {
     "jsonschema": "schema",
     "aiohttp": "judge",
     "ray": "ray",
+    "fastapi": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
 }
 _debug = False
 

@@ -1,0 +1,268 @@
+"""Requests meant to harm: the right refusal, bounded memory, and everyone else still served."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from asking import JSON, ask, post, record
+from running_server import serving
+
+from guerdon.scoring import SampleReward, Verdict
+from guerdon.serve.client import Client, ServerError
+
+HEAD = "POST /score HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+TOKEN = {"authorization": "Bearer s3cret"}
+LINES = {"content-type": "application/x-ndjson"}
+
+
+def served(url: str) -> bool:
+    """Whether a good request gets a good answer."""
+    return post(url, "/score", {"records": [record(1)], "rewards": ["match"]})[0] == 200
+
+
+def refused(url: str, path: str, body: object, headers: dict[str, str] | None = None) -> tuple[int, str]:
+    """Status and message of a refusal, in its promised form; others are still served."""
+    status, found = post(url, path, body, headers)
+    assert found["error"]["status"] == status and found["error"]["request_id"]
+    assert served(url)
+    return status, found["error"]["message"]
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[str]:
+    with serving({"match": "verify.match"}, token="s3cret", body_bytes=1 << 20) as url:
+        yield url
+
+
+def test_no_token_or_a_wrong_one(guarded: str) -> None:
+    for headers in (JSON, JSON | {"authorization": "Bearer wrong"}, JSON | {"authorization": "Basic s3cret"}):
+        for method, path in (
+            ("POST", "/score"),
+            ("POST", "/credit"),
+            ("GET", "/metrics"),
+            ("GET", "/nowhere"),
+        ):
+            status, named, _ = ask(guarded, method, path, b"{}", headers)
+            assert (status, named["www-authenticate"]) == (401, "Bearer")
+    assert post(guarded, "/score", {"records": [record(1)]}, JSON | TOKEN)[0] == 200
+    assert ask(guarded, "GET", "/healthz")[0] == 200
+    with Client(guarded) as client, pytest.raises(ServerError, match=r"401.*Authorization"):
+        client.score([record(1)])
+    with Client(guarded, token="s3cret") as client:
+        assert client.score([record(1)])[0]["match"]["values"] == [1.0]
+
+
+def test_a_body_said_to_be_huge_is_not_read(guarded: str) -> None:
+    parts = urlsplit(guarded)
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+        connection.sendall(
+            f"{HEAD}authorization: Bearer s3cret\r\ncontent-length: {1 << 30}\r\n\r\n".encode()
+        )
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_of_unknown_length_is_read_up_to_the_limit(guarded: str) -> None:
+    parts = urlsplit(guarded)
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+        connection.sendall(
+            f"{HEAD}authorization: Bearer s3cret\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+        )
+        piece = b"10000\r\n" + b"[" * 0x10000 + b"\r\n"
+        sent = 0
+        try:
+            for _ in range(1 << 12):  # 256 MB, if they were taken
+                connection.sendall(piece)
+                sent += 0x10000
+        except OSError:
+            pass
+    assert sent < 64 << 20
+    assert ask(guarded, "GET", "/healthz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, "expected JSON"),
+        (b"{", 400, "expected JSON"),
+        (b'{"records": [}', 400, "expected JSON"),
+        (b"\xff\xfe{}", 400, "UTF-8"),
+        (b"[" * 500_000, 400, "nested too deeply"),
+        (b'{"records": ' + b"9" * 5000 + b"}", 400, "expected JSON"),
+        (b"[]", 422, "expected a JSON object"),
+        (b"{}", 422, "'records' is required"),
+        (b'{"records": []}', 422, "at least one"),
+        (b'{"records": {}}', 422, "list of objects"),
+        (b'{"records": [1]}', 422, "record 0: expected an object"),
+        (b'{"records": [{"completion": "x"}, {"completion": 3}]}', 422, "record 1: completion"),
+        (b'{"records": [{"prompt": "x"}]}', 422, "record 0"),
+        (b'{"records": [{"completion": "x"}], "rewards": ["verify.code"]}', 422, "not served here"),
+        (b'{"records": [{"completion": "x"}], "rewards": "match"}', 422, "list of labels"),
+        (b'{"records": [{"completion": "x"}], "use": "os:system"}', 422, "unknown field 'use'"),
+        (b'{"records": [{"tokens": [1, 2]}], "rewards": ["match"]}', 422, "no 'completion'"),
+        (b'{"records": [{"completion": "ab", "steps": [1, 9]}]}', 422, "record 0: steps"),
+    ],
+)
+def test_malformed(open_server: str, body: bytes, status: int, words: str) -> None:
+    found, message = refused(open_server, "/score", body)
+    assert (found, words in message) == (status, True), message
+
+
+def test_deep_nesting_within_json_limits(open_server: str) -> None:
+    deep: object = "x"
+    for _ in range(200):
+        deep = [deep]
+    for field in ("reference", "meta", "surprise"):
+        value = {"a": deep} if field == "meta" else deep
+        status, message = refused(open_server, "/score", {"records": [record(1) | {field: value}]})
+        assert status == 422 and "nested more than 64" in message
+
+
+def test_very_many_fields(open_server: str) -> None:
+    many = {f"f{i}": i for i in range(100_000)}
+    status, message = refused(open_server, "/score", {"records": [record(1) | many]})
+    assert status == 422 and "256 different fields" in message
+    signal = {"level": "rollout", "values": [1.0]}
+    signals = {"signals": dict.fromkeys(many, signal)}
+    assert refused(open_server, "/score", {"records": [record(1) | signals]})[0] == 422
+    spread = [record(1) | {f"f{i}-{j}": 1 for j in range(200)} for i in range(200)]
+    assert refused(open_server, "/score", {"records": spread})[0] == 422
+    assert post(open_server, "/score", {"records": [record(1) | {"meta": many}]})[0] == 200
+
+
+def test_too_many_records(open_server: str) -> None:
+    status, message = refused(open_server, "/score", {"records": [{"completion": "x"}] * 8193})
+    assert status == 413 and "8192" in message
+
+
+def test_lines_that_are_none(open_server: str) -> None:
+    good = json.dumps(record(1)).encode()
+    assert "line 2" in refused(open_server, "/score", good + b"\n{\n", LINES)[1]
+    bad = b"\n".join([good] * 100 + [good.replace(b'"1"', b"1")])
+    status, message = refused(open_server, "/score", bad, LINES)
+    assert status == 422 and "record 100: completion" in message
+    assert refused(open_server, "/score", b"\n\n", LINES)[0] == 422
+
+
+def test_other_methods_paths_and_types(open_server: str) -> None:
+    assert ask(open_server, "GET", "/score")[0] == 405
+    for path in (
+        "/../etc/passwd",
+        "/score/../../x",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/docs/../score/",
+        "/\x7f%00",
+    ):
+        assert ask(open_server, "GET", path.replace("\x7f", "%7f"))[0] == 404
+    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+        assert refused(open_server, "/score", b"{}", {"content-type": kind})[0] == 415
+    assert ask(open_server, "POST", "/score", b"{}", {})[0] == 415
+
+
+def test_broken_http(open_server: str) -> None:
+    parts = urlsplit(open_server)
+    for junk in (b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/9.9\r\n\r\n", b"GET /" + b"a" * 100_000):
+        with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+            connection.sendall(junk + b"\r\n\r\n")
+            assert connection.recv(1 << 16).startswith(b"HTTP/1.1 4")
+    assert served(open_server)
+
+
+def test_a_head_or_body_that_drips(guarded: str) -> None:
+    with serving({"match": "verify.match"}, header_seconds=0.3, body_seconds=0.3) as url:
+        parts = urlsplit(url)
+        place = (parts.hostname, parts.port)
+        with (
+            socket.create_connection(place, timeout=30) as silent,
+            socket.create_connection(place, 30) as head,
+        ):
+            head.sendall(b"POST /score HTTP/1.1\r\nhost: x\r\n")
+            assert (silent.recv(100), head.recv(100)) == (b"", b"")
+        with socket.create_connection(place, timeout=30) as body:
+            body.sendall(f"{HEAD}content-length: 9\r\n\r\n{{".encode())
+            assert body.recv(1 << 16).startswith(b"HTTP/1.1 408")
+        with socket.create_connection(place, timeout=30) as second:
+            second.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert b"200" in second.recv(1 << 16)
+            second.sendall(b"GET /he")
+            while second.recv(1 << 16):
+                pass
+        assert served(url)
+
+
+class Slow(SampleReward):
+    """Waits until it may go on."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.calls = 0
+
+    def score(self, row: object) -> Verdict:
+        self.calls += 1
+        self.go.wait(60)
+        return Verdict(1.0)
+
+
+def test_a_full_queue_says_when_to_come_back() -> None:
+    slow = Slow()
+    with serving({"slow": slow}, requests=2) as url:
+        found: list[int] = []
+        waiting = [
+            threading.Thread(
+                target=lambda i=i: found.append(post(url, "/score", {"records": [record(i)]})[0])
+            )
+            for i in range(2)
+        ]
+        for thread in waiting:
+            thread.start()
+        deadline = time.monotonic() + 30
+        while b"guerdon_waiting_requests 2" not in ask(url, "GET", "/metrics")[2]:
+            assert time.monotonic() < deadline
+        status, named, content = ask(url, "POST", "/score", {"records": [record(9)]})
+        assert status == 429 and int(named["retry-after"]) >= 1
+        assert "requests are waiting already" in json.loads(content)["error"]["message"]
+        assert ask(url, "GET", "/healthz")[0] == 200
+        slow.go.set()
+        for thread in waiting:
+            thread.join(30)
+        assert found == [200, 200]
+        assert post(url, "/score", {"records": [record(9)]})[0] == 200
+
+
+def test_bodies_together_hold_bounded_memory() -> None:
+    with serving({"match": "verify.match"}, waiting_bytes=1000, body_bytes=10_000) as url:
+        status, found = post(url, "/score", {"records": [record(1, meta={"x": "y" * 2000})]})
+        assert status == 429 and "MB already" in found["error"]["message"]
+        assert served(url)
+
+
+def test_a_request_that_takes_too_long_finds_its_verdict_later() -> None:
+    slow = Slow()
+    with serving({"slow": slow}, seconds=0.2) as url:
+        status, named, _ = ask(url, "POST", "/score", {"records": [record(1)]})
+        assert (status, named["retry-after"]) == (504, "1")
+        slow.go.set()
+        with Client(url) as client:
+            assert client.score([record(1)])[0]["slow"]["values"] == [1.0]
+        assert slow.calls == 1
+
+
+def test_a_failing_reward_under_the_policy_raise() -> None:
+    class Failing(SampleReward):
+        name = "failing"
+
+        def score(self, row: object) -> Verdict:
+            raise ValueError("no")
+
+    with serving({"failing": Failing(on_error="raise"), "match": "verify.match"}) as url:
+        status, message = refused(url, "/score", {"records": [record(1)], "rewards": ["failing"]})
+        assert status == 422 and "could not score it: ValueError: no" in message
