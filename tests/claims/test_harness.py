@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 
@@ -60,6 +61,14 @@ def test_a_stopped_run_goes_on(tmp_path):
     assert render(tmp_path / "docs", tmp_path) == 1
     assert "**reproduced**" in (tmp_path / "docs" / "claims.md").read_text()
     assert (tmp_path / "docs" / "claims" / "made-up.png").stat().st_size > 1000
+
+
+def test_the_command_says_what_a_stopped_run_kept(tmp_path, monkeypatch, capsys):
+    systems = importlib.import_module("guerdon.cli.systems")
+    monkeypatch.setattr(systems, "find_claim", lambda slug: a_claim([], fail_at=4))
+    with pytest.raises(KeyboardInterrupt):
+        systems.claim_command("made-up", tmp_path, None, False, False)
+    assert "made-up.partial.json" in capsys.readouterr().err
 
 
 def test_a_smoke_run_stores_nothing(tmp_path):

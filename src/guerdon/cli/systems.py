@@ -75,8 +75,16 @@ def claim_command(slug: str, out: Path | None, seeds: int | None, smoke: bool, j
     """Run a claim over its seeds, store the result, print the verdict."""
     claim = find_claim(slug)
     total = 2 * (5 if smoke else (seeds or claim.seeds))
-    with show.progress(total, f"claim {slug}", quiet=json) as bar:
-        result = run_claim(claim, out, smoke, seeds, lambda arm, seed, value: bar.advance(1, **{arm: value}))
+    try:
+        with show.progress(total, f"claim {slug}", quiet=json) as bar:
+            result = run_claim(
+                claim, out, smoke, seeds, lambda arm, seed, value: bar.advance(1, **{arm: value})
+            )
+    except KeyboardInterrupt:
+        kept = None if out is None else out / f"{slug}.partial.json"
+        if kept is not None and kept.is_file():
+            show.note(f"stopped; what ran is kept in {kept}, the same command goes on from there")
+        raise
     if json:
         show.print_json(result)
         return
