@@ -33,32 +33,52 @@ def learn(
     policy: TabularPolicy | None = None,
     measure: Callable[[TabularPolicy], float] | None = None,
     tied: bool = False,
+    adam: bool = False,
 ) -> tuple[np.ndarray, TabularPolicy]:
     """Policy gradient with a credit method on some worlds.
 
     Args:
         credit: rollouts -> one advantage per token.
         steps, group, lr: updates, episodes per world and update, step size.
-        prepare: adds signals to the sampled rollouts: (rollouts, policy, step) -> rollouts.
+        prepare: adds signals to the sampled rollouts, or drops some: (rollouts, policy, step) -> rollouts.
+            Where none is left, nothing is learned.
         sample: in place of `policy.sample(group, seed)`: (policy, group, seed) -> rollouts.
         policy: where to start; default uniform.
         measure: what the curve shows; default the exact success rate, averaged over worlds.
         tied: worlds number states alike and share one policy; their gradients are added.
+        adam: whether steps are Adam's, of the size `lr`, instead of `lr` times the gradient.
 
     Returns:
         the measure before every update and after the last, float64 (steps + 1,), and the policy.
     """
     policy = TabularPolicy(mdps) if policy is None else policy
     measure = measure or _success
-    curve = [measure(policy)]
+    curve, optimiser = [measure(policy)], Adam()
     for step in range(steps):
         rollouts = (sample or _sample)(policy, group, seed * 100_003 + step)
         if prepare is not None:
             rollouts = prepare(rollouts, policy, step)
-        gradient = policy.gradient(rollouts, credit(rollouts))
-        policy.theta += lr * (_added(gradient, len(policy.mdps)) if tied else gradient)
+        if len(rollouts):
+            gradient = policy.gradient(rollouts, credit(rollouts))
+            gradient = _added(gradient, len(policy.mdps)) if tied else gradient
+            policy.theta += lr * (optimiser(gradient) if adam else gradient)
         curve.append(measure(policy))
     return np.array(curve), policy
+
+
+class Adam:
+    """Steps m / (sqrt(v) + 1e-12), both running means (0.9, 0.999) without their bias (arXiv 1412.6980)."""
+
+    def __init__(self) -> None:
+        self.first = self.second = np.zeros(())
+        self.steps = 0
+
+    def __call__(self, gradient: np.ndarray) -> np.ndarray:
+        self.steps += 1
+        self.first = 0.9 * self.first + 0.1 * gradient
+        self.second = 0.999 * self.second + 0.001 * gradient**2
+        scale = np.sqrt(self.second / (1 - 0.999**self.steps)) + 1e-12
+        return self.first / (1 - 0.9**self.steps) / scale
 
 
 def _success(policy: TabularPolicy) -> float:

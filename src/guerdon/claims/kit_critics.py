@@ -7,6 +7,7 @@ import numpy as np
 from guerdon.claims.kit import with_signals
 from guerdon.credit.backups import RewardToGo
 from guerdon.credit.view import View
+from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
 from guerdon.learn.tabular import TabularPolicy
 from guerdon.systems.credit.archer import polyak
@@ -65,19 +66,34 @@ class TwinCritics:
         self.next = np.concatenate([m.next + at for m, at in zip(policy.mdps, policy.first, strict=False)])
         self.reward = np.concatenate([m.reward for m in policy.mdps])
 
-    def __call__(self, rollouts: Rollouts, policy: TabularPolicy, step: int) -> Rollouts:
-        """Learn from the batch and all before it; then q1, q2, v1, v2 of every turn."""
+    def learn(self, rollouts: Rollouts, policy: TabularPolicy) -> None:
+        """Learn from the batch and all before it."""
         states, actions = policy.visited(rollouts)
         np.add.at(self.seen, (states, actions), 1.0)
         last = rollouts.offsets("step")[1:] - 1
         np.add.at(self.ended, (states[last], actions[last]), 1.0)
-        self._learn(policy.probabilities())
-        q, v = self.q[:, states, actions], self.v[:, states]
-        return with_signals(
-            rollouts, q1=("turn", q[0]), q2=("turn", q[1]), v1=("turn", v[0]), v2=("turn", v[1])
-        )
+        self._sweep(policy.probabilities())
 
-    def _learn(self, policy: np.ndarray) -> None:
+    def replay(
+        self, policy: TabularPolicy, rng: np.random.Generator, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """States seen so far, as often as they were seen, and a fresh action of the policy for each."""
+        often = self.seen.sum(axis=1)
+        states = rng.choice(len(often), size, p=often / often.sum())
+        ahead = policy.probabilities()[states].cumsum(axis=1)
+        drawn = rng.random((size, 1)) * ahead[:, -1:]
+        return states, (ahead <= drawn).sum(axis=1).clip(max=ahead.shape[1] - 1)
+
+    def judged(self, states: np.ndarray, actions: np.ndarray) -> Rollouts:
+        """One rollout of one turn per (state, action), with q1, q2, v1, v2."""
+        tokens = Ragged(actions, np.arange(len(actions) + 1))
+        ends = tokens.with_values(np.ones(len(actions), np.int64))
+        heads = {f"q{i + 1}": self.q[i, states, actions] for i in (0, 1)}
+        heads |= {f"v{i + 1}": self.v[i, states] for i in (0, 1)}
+        rows = Rollouts(group=np.zeros(len(actions), np.int64), tokens=tokens, partitions={"turn": ends})
+        return with_signals(rows, **{name: ("turn", values) for name, values in heads.items()})
+
+    def _sweep(self, policy: np.ndarray) -> None:
         known, visited = self.seen > 0, self.seen.sum(axis=1) > 0
         going = 1.0 - self.ended / np.maximum(self.seen, 1.0)
         for _ in range(self.sweeps):
