@@ -1,0 +1,168 @@
+"""TRL's GRPOTrainer with one advantage per token, from any guerdon credit method.
+
+TRL computes one advantage per completion; its loss takes one per token as well. So the subclass lets TRL
+generate and score, then replaces the advantages: rollouts and signals of all processes are gathered, credit
+is assigned to the whole batch, and every process takes its own rows. Sampling and the loss are TRL's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import trl
+from accelerate.utils import gather_object
+
+from guerdon.adapters.columns import to_rollouts
+from guerdon.adapters.trl_rewards import RewardFunction, context_of, token_bytes_of
+from guerdon.data import spans
+from guerdon.data.ragged import Ragged
+from guerdon.data.rollouts import Rollouts
+from guerdon.data.signal import Signal
+from guerdon.errors import RecipeError, TrainingError
+from guerdon.registry import build
+
+OLDEST = (1, 16)
+
+
+def check_version(version: str) -> None:
+    """Raise TrainingError where this TRL is older than what the trainer was made for."""
+    parts = version.split(".")[:2]
+    if not all(part.isdigit() for part in parts) or tuple(map(int, parts)) < OLDEST:
+        raise TrainingError(
+            f"guerdon.adapters.trl needs trl >= {'.'.join(map(str, OLDEST))}, and {version} is installed"
+        )
+
+
+class GRPOTrainer(trl.GRPOTrainer):
+    """TRL's trainer with token-level credit.
+
+    Args:
+        credit: a credit method, its registered name, or `{"use": name, parameter: value}`; None: TRL's own
+            advantages. It sees one signal per reward function under its name (at its own level where the
+            function was made by `reward_func`), and `outcome`: their weighted sum per completion.
+        steps: a splitter (`guerdon.data.spans.split`), where the method or a reward needs steps; cut in
+            tokens of the completion.
+        args, kwargs: as for `trl.GRPOTrainer`. `scale_rewards` and `multi_objective_aggregation` have no
+            effect on the advantages of a credit method.
+
+    Raises:
+        RecipeError: an unknown method or splitter.
+        TrainingError: the installed TRL is too old.
+    """
+
+    def __init__(self, *args: Any, credit: Any = None, steps: Any = None, **kwargs: Any) -> None:
+        check_version(trl.__version__)
+        self._guerdon_credit = _credit_of(credit)
+        self._guerdon_steps = steps
+        self._guerdon_local: Rollouts | None = None
+        super().__init__(*args, **kwargs)
+        for function in self.reward_funcs:
+            if isinstance(function, RewardFunction):
+                function.steps = function.steps if steps is None else steps
+                function.tokenizer = function.tokenizer or self.processing_class
+
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
+    ) -> torch.Tensor:
+        """TRL's rewards; what they were given is kept."""
+        size = self.num_generations if self.model.training else self.num_generations_eval
+        whole = len(prompts) % size == 0
+        for function in self.reward_funcs:
+            if isinstance(function, RewardFunction):
+                function.captured = None
+                function.group_size = size if whole else None
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self._guerdon_credit is not None:
+            rollouts = to_rollouts(prompts, completions, {}, completion_ids_list)
+            self._guerdon_local = self._with_signals(rollouts, rewards)
+        return rewards
+
+    def _with_signals(self, rollouts: Rollouts, rewards: torch.Tensor) -> Rollouts:
+        """The local rollouts with steps, groups counted over all processes, and a signal per reward."""
+        n, first = len(rollouts), self.accelerator.process_index * len(rollouts)
+        size = self.num_generations if self.model.training else self.num_generations_eval
+        rollouts = rollouts.replace(group=(first + np.arange(n)) // size)
+        if self._guerdon_steps is not None:
+            tokenizer = token_bytes_of(self.processing_class)
+            rollouts = spans.split(rollouts, self._guerdon_steps, tokenizer=tokenizer)
+        local = rewards[first : first + n].double().cpu().numpy()
+        weights = self.reward_weights.double().cpu().numpy()
+        signals = {}
+        kept = (f.captured for f in self.reward_funcs if isinstance(f, RewardFunction))
+        for captured in kept:
+            if captured is not None:  # steps that a reward cut for itself
+                rollouts = rollouts.replace(partitions={**captured[0].partitions, **rollouts.partitions})
+        for i, (function, name) in enumerate(zip(self.reward_funcs, self.reward_func_names, strict=True)):
+            own = function.captured if isinstance(function, RewardFunction) else None
+            if own is not None and own[1].level in rollouts.levels and own[1].level != "group":
+                signals[name] = own[1].renamed(name)
+            else:
+                signals[name] = Signal(local[:, i], "rollout", name)
+        known = ~np.isnan(local).all(axis=1)
+        outcome = np.where(known, np.nansum(local * weights, axis=1), np.nan)
+        signals.setdefault("outcome", Signal(outcome, "rollout", "outcome"))
+        return rollouts.replace(signals=signals)
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        """TRL's batch with advantages (B, T) aligned to `completion_mask`."""
+        out = super()._generate_and_score_completions(inputs)
+        if self._guerdon_credit is None:
+            return out
+        local, self._guerdon_local = self._guerdon_local, None
+        assert local is not None and local.tokens is not None
+        width = out["completion_ids"].shape[1]
+        rollouts = self._with_token_columns(local, out)
+        whole = Rollouts.concat(gather_object([rollouts]))
+        advantage = self._guerdon_credit(whole, whole.signals, context_of(self.state))
+        if advantage.level != "token" or whole.tokens is None:
+            raise RecipeError(f"credit gave values per {advantage.level}, expected one per token")
+        rows = Ragged(advantage.values, whole.tokens.offsets)
+        first = self.accelerator.process_index * len(local)
+        mine = rows.select(np.arange(first, first + len(local))).to_padded(0.0, width)
+        own = out["advantages"]
+        out["advantages"] = torch.as_tensor(mine, dtype=own.dtype, device=own.device)
+        self._log_advantages(rows, whole)
+        return out
+
+    def _with_token_columns(self, rollouts: Rollouts, out: Mapping[str, Any]) -> Rollouts:
+        """Who wrote each token, and log-probabilities where TRL has computed them."""
+        assert rollouts.tokens is not None
+        lengths, new = rollouts.tokens.lengths, {}
+        named: list[tuple[str, str, Callable[[np.ndarray], np.ndarray]]] = [
+            ("tool_mask", "acted", lambda values: values > 0),
+            ("old_per_token_logps", "logprobs", lambda values: values),
+            ("ref_per_token_logps", "ref_logprobs", lambda values: values),
+        ]
+        for theirs, ours, convert in named:
+            if theirs in out:
+                new[ours] = Ragged.from_padded(convert(out[theirs].float().cpu().numpy()), lengths)
+        ends = [int(row[-1]) if len(row) else -1 for row in rollouts.tokens.to_lists()]
+        stops = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+        return rollouts.replace(truncated=np.array([end not in stops for end in ends]), **new)
+
+    def _log_advantages(self, rows: Ragged, whole: Rollouts) -> None:
+        """What is logged is what is used: per completion, the mean over the tokens the policy chose."""
+        acted = whole.acted.values if whole.acted is not None else np.ones(rows.total, bool)
+        owner = rows.row_ids()
+        counts = np.bincount(owner, acted, minlength=len(rows))
+        sums = np.bincount(owner, np.where(acted, rows.values, 0.0), minlength=len(rows))
+        means = sums / np.maximum(counts, 1)
+        logged = self._logs["advantages"]
+        for _ in range(min(len(means), len(logged))):
+            logged.pop()
+        logged.extend(means.tolist())
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        chosen = rows.values[acted]
+        metrics["advantages/mean_abs"].append(float(np.abs(chosen).mean()) if len(chosen) else float("nan"))
+        metrics["advantages/zero"].append(float((chosen == 0).mean()) if len(chosen) else float("nan"))
+
+
+def _credit_of(credit: Any) -> Any:
+    if isinstance(credit, str | Mapping):
+        return build("credit", {"use": credit} if isinstance(credit, str) else credit, "credit")
+    if credit is not None and not callable(credit):
+        raise RecipeError(f"credit: expected a credit method or its name, got {type(credit).__name__}")
+    return credit

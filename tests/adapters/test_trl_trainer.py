@@ -1,0 +1,183 @@
+"""Real GRPO training with TRL on CPU, with token-level credit; needs TRL, which the environment may lack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("trl", reason="the extra 'trl' is not installed")
+pytest.importorskip("torch", reason="the extra 'lab' is not installed")
+
+import torch
+from datasets import Dataset
+from tiny_policy import tiny_policy
+from trl import GRPOConfig
+
+import guerdon as gd
+from guerdon.adapters import trl_trainer
+from guerdon.adapters.trl import GRPOTrainer, reward_func
+from guerdon.data.signal import Signal
+from guerdon.errors import RecipeError, TrainingError
+
+pytestmark = pytest.mark.slow
+G = 4
+
+
+class Digits:
+    """Per step: the share of its characters that are digits."""
+
+    name, version = "digits", "1"
+
+    def __call__(self, rollouts: gd.Rollouts, ctx: Any = None) -> Signal:
+        values = []
+        for i, ends in enumerate(rollouts.partitions["step"]):
+            assert rollouts.tokens is not None
+            for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+                ids = rollouts.tokens[i][start:end]
+                values.append(float(np.mean((ids >= 3) & (ids < 13))))
+        return Signal(np.array(values), "step")
+
+
+@gd.reward
+def digits(completion: str) -> float:
+    return sum(c.isdigit() for c in completion) / 12
+
+
+def trainer(folder: Path, credit: Any, rewards: Any = None, steps: Any = None, **settings: Any) -> Any:
+    model, tokenizer = tiny_policy()
+    arguments = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": 16,
+        "num_generations": G,
+        "max_completion_length": 12,
+        "max_steps": 3,
+        "learning_rate": 3e-3,
+        "logging_steps": 1,
+        "report_to": "none",
+        "save_strategy": "no",
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "seed": 1,
+        "disable_tqdm": True,
+    }
+    return GRPOTrainer(
+        model,
+        reward_funcs=rewards if rewards is not None else [reward_func(digits)],
+        args=GRPOConfig(**(arguments | settings)),
+        train_dataset=Dataset.from_dict({"prompt": ["say 1", "say 22", "say 333", "say 4"] * 4}),
+        processing_class=tokenizer,
+        credit=credit,
+        steps=steps,
+    )
+
+
+def seen(made: Any) -> list[dict[str, Any]]:
+    """Has every generated batch of a trainer recorded."""
+    batches: list[dict[str, Any]] = []
+    generate = made._generate_and_score_completions
+
+    def recorded(inputs: Any) -> Any:
+        out = generate(inputs)
+        batches.append(
+            {name: value.clone() if hasattr(value, "clone") else value for name, value in out.items()}
+        )
+        batches[-1]["logged"] = list(made._logs["advantages"])
+        return out
+
+    made._generate_and_score_completions = recorded
+    return batches
+
+
+def test_grpo_equals_trls_own_advantages(tmp_path: Path) -> None:
+    runs = []
+    for credit in (None, {"use": "grpo", "eps": 1e-4}):
+        made = trainer(tmp_path, credit)
+        batches = seen(made)
+        made.train()
+        runs.append(batches)
+    for plain, ours in zip(*runs, strict=True):
+        mask = ours["completion_mask"].bool()
+        assert torch.equal(plain["completion_ids"], ours["completion_ids"])
+        expected = plain["advantages"].unsqueeze(1).expand(mask.shape)
+        torch.testing.assert_close(ours["advantages"][mask], expected[mask], atol=2e-5, rtol=2e-4)
+        assert not ours["advantages"][~mask].any()
+        np.testing.assert_allclose(ours["logged"], plain["logged"], atol=2e-5, rtol=2e-4)
+
+
+def test_steps_get_the_advantages_of_the_native_call(tmp_path: Path) -> None:
+    calls = []
+
+    def credit(rollouts: gd.Rollouts, signals: Any, ctx: Any) -> Signal:
+        advantage = gd.credit.outcome_and_steps()(rollouts, signals)
+        calls.append((rollouts, signals, ctx.progress, advantage))
+        return advantage
+
+    made = trainer(
+        tmp_path,
+        credit,
+        [reward_func(Digits(), "steps", reduce="mean")],
+        steps={"use": "regex", "pattern": "[aeiou]"},
+    )
+    batches = seen(made)
+    made.train()
+    assert len(calls) == len(batches) == 3
+    for (rollouts, signals, progress, advantage), batch in zip(calls, batches, strict=True):
+        assert signals["steps"].level == "step" and signals["outcome"].level == "rollout"
+        assert len(signals["steps"]) == rollouts.count("step") > len(rollouts)
+        assert rollouts.groups()[1] == 16 // G
+        mask = batch["completion_mask"].bool()
+        assert batch["advantages"][mask].tolist() == np.float32(advantage.values).tolist()
+        assert 0 <= progress < 1
+    varied = [row[row != 0].unique().numel() > 1 for row in batches[0]["advantages"]]
+    assert any(varied)
+
+
+def test_training_learns_what_the_reward_pays(tmp_path: Path) -> None:
+    made = trainer(tmp_path, "rloo", max_steps=25, logging_steps=1)
+    made.train()
+    rewards = [entry["reward"] for entry in made.state.log_history if "reward" in entry]
+    assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.1
+    last = made.state.log_history[-2]
+    assert last["rewards/digits/missing"] == 0.0
+    assert last["advantages/mean_abs"] > 0
+
+
+def test_missing_values_move_nothing(tmp_path: Path) -> None:
+    @gd.reward
+    def never(completion: str) -> None:
+        return None
+
+    made = trainer(tmp_path, "grpo", [reward_func(never)], max_steps=1)
+    batches = seen(made)
+    made.train()
+    assert not batches[0]["advantages"].any()
+
+
+def test_plain_functions_and_weights_make_the_outcome(tmp_path: Path) -> None:
+    outcomes = []
+
+    def credit(rollouts: gd.Rollouts, signals: Any, ctx: Any) -> Signal:
+        outcomes.append(signals)
+        return gd.credit.grpo()(rollouts, signals)
+
+    def ones(completions: list[str], **_: Any) -> list[float]:
+        return [1.0] * len(completions)
+
+    made = trainer(tmp_path, credit, [reward_func(digits), ones], max_steps=1, reward_weights=[2.0, 0.5])
+    made.train()
+    (signals,) = outcomes
+    expected = 2.0 * signals["digits"].values + 0.5 * signals["ones"].values
+    np.testing.assert_allclose(signals["outcome"].values, expected, rtol=1e-6)
+
+
+def test_versions_and_methods_are_checked(tmp_path: Path) -> None:
+    trl_trainer.check_version("1.16.0")
+    trl_trainer.check_version("2.0.0.dev0")
+    with pytest.raises(TrainingError, match=r"trl >= 1\.16, and 1\.15\.2 is installed"):
+        trl_trainer.check_version("1.15.2")
+    with pytest.raises(RecipeError, match="did you mean 'grpo'"):
+        trainer(tmp_path, "grpoo")
