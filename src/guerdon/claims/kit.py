@@ -20,6 +20,9 @@ TUNING_SEEDS = (1001, 1002, 1003)
 RATES = (80.0, 160.0, 320.0, 640.0, 1280.0)
 """Step sizes of updates that are means over tokens of small batches; every arm chooses from them."""
 
+CAP, CAPPED_RATES = 0.5, (80.0, 320.0, 1280.0, 5120.0)
+"""Where hasty steps lose whole problems: most that a logit moves per update, and step sizes with it."""
+
 
 def learn(
     mdps: Sequence[MDP],
@@ -34,6 +37,7 @@ def learn(
     measure: Callable[[TabularPolicy], float] | None = None,
     tied: bool = False,
     adam: bool = False,
+    cap: float | None = None,
 ) -> tuple[np.ndarray, TabularPolicy]:
     """Policy gradient with a credit method on some worlds.
 
@@ -47,6 +51,8 @@ def learn(
         measure: what the curve shows; default the exact success rate, averaged over worlds.
         tied: worlds number states alike and share one policy; their gradients are added.
         adam: whether steps are Adam's, of the size `lr`, instead of `lr` times the gradient.
+        cap: most that a logit moves per update. What ratio clipping does for a model: without it the step
+            sizes that learn fastest make a table deterministic within a few updates, right or wrong.
 
     Returns:
         the measure before every update and after the last, float64 (steps + 1,), and the policy.
@@ -61,7 +67,8 @@ def learn(
         if len(rollouts):
             gradient = policy.gradient(rollouts, credit(rollouts))
             gradient = _added(gradient, len(policy.mdps)) if tied else gradient
-            policy.theta += lr * (optimiser(gradient) if adam else gradient)
+            move = lr * (optimiser(gradient) if adam else gradient)
+            policy.theta += move if cap is None else move.clip(-cap, cap)
         curve.append(measure(policy))
     return np.array(curve), policy
 
