@@ -1,0 +1,1 @@
+"""Claims of benchmarks: whether what they measure is what counts."""
