@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from guerdon.claims import find, run_claim, slugs
+from guerdon.claims.analyses import ANALYSES
 from guerdon.claims.claim import Claim, compare
 from guerdon.claims.render import render
 from guerdon.claims.stored import results
@@ -82,6 +83,16 @@ def test_what_is_refused():
         Claim("x", "", "", "a", "b", lambda *_: 0.0, seeds=3)
     with pytest.raises(RecipeError, match="no claim for 'nothing'"):
         find("nothing")
+
+
+def test_the_page_says_what_is_small_and_why(tmp_path):
+    stored = results()["gigpo"]
+    kept = {**stored, "verdict": "reproduced", "interval": [0.1, 0.3], "margin": 0.5}
+    (tmp_path / "gigpo.json").write_text(json.dumps(kept))
+    render(tmp_path / "docs", tmp_path)
+    page = (tmp_path / "docs" / "claims.md").read_text()
+    assert "**reproduced (small)**" in page and "margin 0.5" in page and ANALYSES["gigpo"] in page
+    assert set(ANALYSES) <= set(slugs())
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from guerdon.claims.analyses import ANALYSES
 from guerdon.claims.stored import FOLDER, results
 from guerdon.store.atomic import atomic_file, write_bytes
 
@@ -19,8 +20,10 @@ _HEAD = """# Claims
 
 What publications promise, tried at small scale against the baseline they name: the same seeds for both arms,
 a 95 % interval of the paired difference (positive is better), one verdict by a rule fixed beforehand:
-*reproduced* where the interval lies above 0, *not reproduced* where it lies at or below 0 or below the
-smallest effect that would count, *inconclusive* otherwise. Run one with `guerdon systems claim SLUG`.
+*reproduced* where the interval lies above 0 (*small* where it lies below the smallest effect that would
+count, the margin), else *not reproduced* where it lies at or below 0 or below that margin, else
+*inconclusive*. Experiments that replaced an earlier version say so in their notes; those looked at once and
+then changed prove less than those run once. Run one with `guerdon systems claim SLUG`.
 
 """
 
@@ -29,7 +32,7 @@ def render(docs: Path, folder: Path = FOLDER) -> int:
     """Write `claims.md` and one picture per claim under `docs`; returns the number of claims."""
     found = results(folder)
     rows = [
-        f"| [{slug}](#{slug}) | {r['verdict']} | {r['difference']:+.4g} | {_interval(r)} | {r['seeds']} | "
+        f"| [{slug}](#{slug}) | {_verdict(r)} | {r['difference']:+.4g} | {_interval(r)} | {r['seeds']} | "
         f"{r['seconds']:.0f} s |"
         for slug, r in found.items()
     ]
@@ -53,13 +56,19 @@ def _interval(result: Mapping[str, Any]) -> str:
     return "–" if low is None else f"[{low:+.4g}, {high:+.4g}]"
 
 
+def _verdict(result: Mapping[str, Any]) -> str:
+    """The verdict, and whether what was reproduced is smaller than what would count."""
+    small = result["verdict"] == "reproduced" and result["interval"][1] < result["margin"]
+    return result["verdict"] + (" (small)" if small else "")
+
+
 def _section(slug: str, r: Mapping[str, Any]) -> str:
     means = {arm: np.nanmean(np.array(r["values"][arm], np.float64)) for arm in (r["baseline"], r["system"])}
     arms = ", ".join(f"{arm} {value:.4g}" for arm, value in means.items())
-    note = f"\n\n{r['notes']}" if r["notes"] else ""
+    note = "".join(f"\n\n{text}" for text in (r["notes"], ANALYSES.get(slug)) if text)
     return (
-        f"## {slug}\n\n{r['claim']}\n\n**{r['verdict']}**: {r['metric']}: {arms}; difference "
-        f"{r['difference']:+.4g} {_interval(r)} over {r['seeds']} seeds.{note}\n\n"
+        f"## {slug}\n\n{r['claim']}\n\n**{_verdict(r)}**: {r['metric']}: {arms}; difference "
+        f"{r['difference']:+.4g} {_interval(r)} over {r['seeds']} seeds, margin {r['margin']:g}.{note}\n\n"
         f"![{slug}](claims/{slug}.png)\n"
     )
 

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from guerdon.claims.analyses import ANALYSES
 from guerdon.claims.claim import find as find_claim
 from guerdon.claims.claim import slugs as claim_slugs
 from guerdon.claims.run import run_claim
@@ -63,6 +64,8 @@ def show_command(slug: str, json: bool) -> None:
     if result is not None:
         print()
         _print(result)
+        if slug in ANALYSES:
+            print(ANALYSES[slug])
     elif slug in claim_slugs():
         print(f"\nclaim not run yet: guerdon systems claim {slug}")
 
