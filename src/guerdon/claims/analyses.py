@@ -10,8 +10,8 @@ from __future__ import annotations
 ANALYSES = {
     "gigpo": (
         "What the method promises shows in its advantages (correlation 0.27 against 0.14 for GRPO, cosine "
-        "0.53 against 0.24) and at small steps: mean success 48 against 19 % at the smallest step size. Where "
-        "each arm may choose its step size, most of it goes: GRPO makes up for noise with larger steps."
+        "0.53 against 0.24) and at small steps: mean success 48 against 19 % at the smallest step size. "
+        "Where each arm may choose its step size, most of it goes: GRPO makes up for noise with larger steps."
     ),
     "oprl-istar": (
         "The model does learn: correlation of advantages 0.31 against 0.15 for leave-one-out, cosine 0.38 "
@@ -30,8 +30,8 @@ ANALYSES = {
         "between derivations, so the model knows of a step what the outcomes of that very step said."
     ),
     "salt": (
-        "Averaging over merged edges improves advantages a little (correlation 0.23 against 0.17, cosine 0.18 "
-        "against 0.16). No value travels along the graph, and an edge seen once keeps the outcome's noise."
+        "Averaging over merged edges improves advantages a little (correlation 0.23 against 0.17, cosine "
+        "0.18 against 0.16). No value travels along the graph, and an edge seen once keeps its noise."
     ),
     "spa-rl": (
         "The bonus of 0.5 per executable action is worth up to 15 in an episode, the final reward 1: the "
