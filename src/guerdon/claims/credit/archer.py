@@ -77,5 +77,9 @@ CLAIM = Claim(
     "replayed states each, with fresh actions. On-policy: generalised advantages (0.95, 0.95), "
     "whitened, against a running table of values. Each arm takes the best of six step sizes on three "
     "other seeds. A first version stepped on the sampled actions only, which is not the published "
-    "actor; its result (-0.7 points, interval -6.6 to 5.2) was dropped for that error.",
+    "actor; its result (-0.7 points, interval -6.6 to 5.2) was dropped for that error. Why no gain: the"
+    " on-policy arm has a value for every state and credits single moves, and a message is a single "
+    "token, so what the method saves on long messages is not there; critics learn fast, but an action "
+    "that was never tried is worth the 0 it started with, which holds replayed steps back from "
+    "exploring.",
 )

@@ -34,7 +34,7 @@ def _curve(arm: str, rate: float, seed: int, steps: int = 40) -> np.ndarray:
     return kit.learn(problems, pure(form=arm), steps, 8, rate, seed, _scored(seed), policy=policy)[0]
 
 
-_tuned = kit.tuned(_curve, (2.5, 10.0, 40.0, 160.0, 640.0))
+_tuned = kit.tuned(_curve, (10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0))
 
 
 def run(arm: str, seed: int, smoke: bool) -> Measured:
@@ -55,5 +55,11 @@ CLAIM = Claim(
     notes="Six derivations per seed of 4 steps with 3 options, a filler action that changes nothing, and an "
     "action that hands in; at most 20 actions, groups of 8. A process reward model scores right steps "
     "0.8, wrong ones -0.6 and fillers 0.6, with noise 0.2; both arms also get the outcome with weight 1"
-    " and the token baseline. Each arm takes the best of five step sizes on three other seeds.",
+    " and the token baseline. Each arm takes the best of seven step sizes on three other seeds; with "
+    "five coarser ones the difference was 8.3 (interval 0.9 to 15.8). The sum form does not collapse "
+    "here: the token baseline takes what a filler earns on average off every token. Beside the "
+    "experiment, step size 160, means of three seeds at the end: with the published baselines of the "
+    "reference trainer's other branch (variant verl) the sum form falls to 38 % success with 14.1 "
+    "actions an episode, soft minimum 99 % with 5.1; with no baseline 17 % with 17.5 against 99 % with "
+    "5.0.",
 )
