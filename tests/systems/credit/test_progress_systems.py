@@ -140,6 +140,8 @@ def test_pav_values():
     records = [record([1, 2], q_root=0.25, q_policy=[0.40, 0.25], outcome=1)]
     close(credit("pav", records, alpha=5.0), [[5 * 0.186806, *[1 - 5 * 0.186806] * 2]], digits=5)
     close(credit("pav", records, alpha=5.0, returns="sum"), [[1.0, *[1 - 5 * 0.186806] * 2]], digits=5)
+    effective = [[1 + 5 * 0.186806, *[1 - 5 * 0.186806] * 2]]
+    close(credit("pav", records, alpha=5.0, returns="effective"), effective, digits=5)
     without_root = [record([1, 2], q_policy=[0.40, 0.25], outcome=1)]
     close(credit("pav", without_root), [[0, *[1 - 0.186806] * 2]])
     with pytest.raises(RecipeError, match="K must be a number, 1 or more"):

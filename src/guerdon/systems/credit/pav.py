@@ -45,7 +45,9 @@ def pav(alpha: float = 1.0, K: int = 4, returns: str = "none", gamma: float = 1.
     Args:
         alpha: weight of progress (5 and 3 for the paper's 2B and 9B policies).
         K: samples of the prover.
-        returns: "none" gives every step its own reward, "sum" the discounted sum of what follows.
+        returns: "none" gives every step its own reward, "sum" the discounted sum of what follows, in which
+            progress telescopes to a baseline; "effective" gives every step R and its own progress, the
+            paper's policy gradient.
         gamma: of the sum.
 
     Inputs: `q_policy` (step, Q^pi after the step), `q_root` (rollout, Q^pi of the bare prompt; without it the
@@ -54,9 +56,10 @@ def pav(alpha: float = 1.0, K: int = 4, returns: str = "none", gamma: float = 1.
     Reference: Setlur et al., arXiv 2410.08146, Eq. 4 and 5. `effective_reward` is its score in search.
     """
     progress = Differences("q_policy", "step", start="q_root", through=BestOf(K))
-    choice(returns, ("none", "sum"), "returns")
-    carry = Returns(returns, gamma)
-    outcome = Level("outcome", span="rollout", then=(Place("step", "last"), carry))
+    choice(returns, ("none", "sum", "effective"), "returns")
+    whole = returns == "effective"
+    carry = Returns("none" if whole else returns, gamma)
+    outcome = Level("outcome", span="rollout", then=() if whole else (Place("step", "last"), carry))
     return Credit([Level(progress, then=(Fill(), carry), weight=alpha), outcome], name="pav")
 
 
