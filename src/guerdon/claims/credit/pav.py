@@ -19,9 +19,9 @@ SAMPLES, ALPHA, K = 20, 1.0, 4
 
 def _effective(rollouts: Rollouts) -> Signal:
     """Outcome less that of the others on every step, plus the progress of the step itself (Eq. 5)."""
-    silent = kit.with_signals(rollouts, outcome=("rollout", np.zeros(len(rollouts))))
-    progress = pav(alpha=ALPHA, K=K)(silent)
-    return Signal(progress.values + credit.rloo()(rollouts).values, "token", "effective")
+    centred = credit.rloo()(rollouts).values[rollouts.offsets("step")[:-1]]
+    compared = kit.with_signals(rollouts, outcome=("rollout", centred))
+    return pav(alpha=ALPHA, K=K, returns="effective")(compared)
 
 
 def _proved(seed: int) -> kit.Prepare:
