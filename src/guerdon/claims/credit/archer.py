@@ -77,9 +77,11 @@ CLAIM = Claim(
     "replayed states each, with fresh actions. On-policy: generalised advantages (0.95, 0.95), "
     "whitened, against a running table of values. Each arm takes the best of six step sizes on three "
     "other seeds. A first version stepped on the sampled actions only, which is not the published "
-    "actor; its result (-0.7 points, interval -6.6 to 5.2) was dropped for that error. Why no gain: the"
-    " on-policy arm has a value for every state and credits single moves, and a message is a single "
-    "token, so what the method saves on long messages is not there; critics learn fast, but an action "
-    "that was never tried is worth the 0 it started with, which holds replayed steps back from "
-    "exploring.",
+    "actor; its result (-0.7 points, interval -6.6 to 5.2) was dropped for that error. Why no gain: an "
+    "action that was never tried keeps the value of about 0 its table started with, so replayed steps "
+    "move away from what is untried as soon as anything succeeded. Beside the experiment, on the tuning"
+    " seeds, starting tables at 0.1 instead raises ArCHer's best from 63 to 80 %, above the 68 % of the"
+    " on-policy arm: the critics do learn faster, the start of a table, which the paper's networks do "
+    "not have, held them back. A message is a single token here, so what the method saves on long "
+    "messages does not show.",
 )
