@@ -71,13 +71,14 @@ CLAIM = Claim(
     run=run,
     higher=False,
     margin=2.0,
-    seeds=10,
-    notes="Think long (150 tokens), think briefly (70) or not at all (10) on 24 prompts, a quarter of them "
-    "hard: not thinking is right on 97 % of easy and 20 % of hard ones, thinking on 95 % and 82 to 85 %. "
-    "The policy sees difficulty only as a weak, noisy feature beside a constant. Stages of 40, 40 and 20 % "
-    "of the updates; the baseline runs stage 2 in place of stage 1. Groups of 8, best of four step sizes "
-    "each. Why: both arms end in one of two places, thinking on hard questions (about 36 tokens) or never "
-    "(about 52), the balanced one in the first in 7 of 10 seeds, the other in 4; the difference is a "
-    "matter of few seeds. Normalisation within groups already keeps thinking alive where a prompt's group "
-    "holds both modes, so the baseline collapses less than the table alone suggests.",
+    seeds=40,
+    notes="Think long (150 tokens), think briefly (70) or not at all (10) on 24 prompts, a quarter of "
+    "them hard: not thinking is right on 97 % of easy and 20 % of hard ones, thinking on 95 % and 82 to "
+    "85 %. The policy sees difficulty only as a weak, noisy feature beside a constant. Stages of 40, 40 "
+    "and 20 % of the updates; the baseline runs stage 2 in place of stage 1. Groups of 8, best of four "
+    "step sizes each. Forty seeds, after ten had left it open. Why: there is next to no difference. Both "
+    "arms end in one of two places, thinking on hard questions (about 36 tokens) or never (about 52): the "
+    "balanced one in the first in 19 of 40 seeds, the other in 18. The balance pulls the rewards of a "
+    "mode towards fixed ones, but in a group whose answers share a mode the normalisation takes that out "
+    "again, and in mixed groups it weakens the preference that would have been learned.",
 )

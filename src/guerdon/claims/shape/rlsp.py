@@ -61,12 +61,12 @@ CLAIM = Claim(
     system="price on short reasoning",
     run=run,
     margin=1.0,
-    seeds=10,
+    seeds=40,
     notes="Guess and verify: one to eight tries, each a hit with a chance of 0.08 to 0.3 by prompt, and "
     "optionally four sentences of filler; texts of 5 to 60 tokens, C = 20, in the published ratio to the "
     "length of first answers. The first policy prefers short texts; whitened returns, no judge, 24 "
-    "prompts, groups of 8, best of four step sizes each. Why: the price buys length, not search. Filler is "
-    "as long as a try and costs nothing, and 83 % of the answers carry it in the end (none without the "
-    "price); a try also raises the outcome, so that depth grows without the price as well (to 7.0 tries, "
-    "with it to 5.8, on the tuning seeds).",
+    "prompts, groups of 8, best of four step sizes each. Forty seeds, after ten had left it open. Why it "
+    "is not reproduced: the price buys length, not search. Filler is as long as a try and costs nothing, "
+    "and 83 % of the answers carry it in the end (none without the price); a try also raises the outcome, "
+    "so that depth grows without the price as well (to 7.0 tries, with it to 5.8, on the tuning seeds).",
 )
