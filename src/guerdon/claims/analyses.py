@@ -11,7 +11,9 @@ ANALYSES = {
     "gigpo": (
         "What the method promises shows in its advantages (correlation 0.27 against 0.14 for GRPO, cosine "
         "0.53 against 0.24) and at small steps: mean success 48 against 19 % at the smallest step size. "
-        "Where each arm may choose its step size, most of it goes: GRPO makes up for noise with larger steps."
+        "Where each arm may choose its step size, most of it goes: GRPO makes up for noise by larger ones. "
+        "This is the third version that was looked at: the first two had no limit on the moves of logits "
+        "and 50 updates, and came to +2.0 (-1.7 to 5.6, 10 seeds) and +1.0 (-2.4 to 4.4, 30 seeds)."
     ),
     "oprl-istar": (
         "The model does learn: correlation of advantages 0.31 against 0.15 for leave-one-out, cosine 0.38 "
@@ -29,9 +31,15 @@ ANALYSES = {
         "-0.04, the outcome's advantages 0.35 and 0.30, both together 0.33 and 0.26. A table shares nothing "
         "between derivations, so the model knows of a step what the outcomes of that very step said."
     ),
+    "prorag": (
+        "A first version, with an untrained policy, smaller step sizes and ten seeds, was undecided: +7.0 "
+        "(-0.8 to 14.8); supported answers were rare in both arms (2 and 9 %)."
+    ),
     "salt": (
         "Averaging over merged edges improves advantages a little (correlation 0.23 against 0.17, cosine "
-        "0.18 against 0.16). No value travels along the graph, and an edge seen once keeps its noise."
+        "0.18 against 0.16). No value travels along the graph, and an edge seen once keeps its noise. "
+        "A first version without a limit on the moves of logits, 50 updates and ten seeds, came to -3.8 "
+        "(-5.0 to -2.5)."
     ),
     "spa-rl": (
         "The bonus of 0.5 per executable action is worth up to 15 in an episode, the final reward 1: the "
