@@ -59,10 +59,12 @@ class GRPOTrainer(trl.GRPOTrainer):
         self._guerdon_steps = steps
         self._guerdon_local: Rollouts | None = None
         super().__init__(*args, **kwargs)
-        for function in self.reward_funcs:
-            if isinstance(function, RewardFunction):
+        cut = [f for f in self.reward_funcs if isinstance(f, RewardFunction)]
+        if steps is not None or any(function.steps is not None for function in cut):
+            self._guerdon_tokenizer = token_bytes_of(self.processing_class)
+            for function in cut:
                 function.steps = function.steps if steps is None else steps
-                function.tokenizer = function.tokenizer or self.processing_class
+                function.tokenizer = function.tokenizer or self._guerdon_tokenizer
 
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
@@ -85,9 +87,6 @@ class GRPOTrainer(trl.GRPOTrainer):
         n, first = len(rollouts), self.accelerator.process_index * len(rollouts)
         size = self.num_generations if self.model.training else self.num_generations_eval
         rollouts = rollouts.replace(group=(first + np.arange(n)) // size)
-        if self._guerdon_steps is not None:
-            tokenizer = token_bytes_of(self.processing_class)
-            rollouts = spans.split(rollouts, self._guerdon_steps, tokenizer=tokenizer)
         local = rewards[first : first + n].double().cpu().numpy()
         weights = self.reward_weights.double().cpu().numpy()
         signals = {}
@@ -95,6 +94,8 @@ class GRPOTrainer(trl.GRPOTrainer):
         for captured in kept:
             if captured is not None:  # steps that a reward cut for itself
                 rollouts = rollouts.replace(partitions={**captured[0].partitions, **rollouts.partitions})
+        if self._guerdon_steps is not None and "step" not in rollouts.partitions:
+            rollouts = spans.split(rollouts, self._guerdon_steps, tokenizer=self._guerdon_tokenizer)
         for i, (function, name) in enumerate(zip(self.reward_funcs, self.reward_func_names, strict=True)):
             own = function.captured if isinstance(function, RewardFunction) else None
             if own is not None and own[1].level in rollouts.levels and own[1].level != "group":

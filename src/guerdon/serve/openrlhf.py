@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from guerdon.adapters.openrlhf import completion_of
 from guerdon.serve.desk import Scored
 from guerdon.serve.refusals import Refusal
 
@@ -36,14 +37,6 @@ def to_records(asked: dict[str, Any]) -> list[dict[str, Any]]:
         {"prompt": prompt, "completion": completion_of(query, prompt), "reference": label}
         for query, prompt, label in zip(queries, prompts, labels, strict=True)
     ]
-
-
-def completion_of(query: str, prompt: Any) -> str:
-    """A text without its prompt; a tokenizer may have put a special token before it."""
-    if not isinstance(prompt, str) or not prompt:
-        return query
-    at = query.find(prompt, 0, len(prompt) + 64)
-    return query if at < 0 else query[at + len(prompt) :]
 
 
 def answer(scored: Scored, label: str) -> dict[str, Any]:
