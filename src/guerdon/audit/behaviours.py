@@ -164,11 +164,11 @@ def profile(traces: Sequence[str], outputs: Sequence[str] | None = None) -> dict
     """Of many traces: rates of families and habits per 1000 words with intervals, lengths, repetition, and,
     with the final outputs beside them, length ratio and overlap."""
     report: dict[str, Any] = {"n": len(traces)}
-    for name in FAMILIES:
-        report[name] = mean([per_thousand(family_counts(t)[name], t) for t in traces], scale=1.0)
-    for name in HABITS:
-        report[name] = mean([per_thousand(habit_counts(t)[name], t) for t in traces], scale=1.0)
     lengths = np.array([len(words(t)) for t in traces], np.float64)
+    counts = [family_counts(t) | habit_counts(t) for t in traces]
+    for name in (*FAMILIES, *HABITS):
+        found = np.array([count[name] for count in counts], np.float64)
+        report[name] = mean(1000.0 * found / np.maximum(lengths, 1), scale=1.0)
     report["words"] = mean(lengths, scale=1.0)
     report["repetition"] = mean([repetition(t) for t in traces], scale=1.0)
     if outputs is not None:
