@@ -8,7 +8,7 @@ from guerdon.audit.calibration import spearman
 from guerdon.claims.claim import Claim, Measured
 from guerdon.systems.audit.thinking_to_output import thinking_to_output
 
-MODELS, TRACES = 15, 30
+MODELS, TRACES = 10, 30
 MARKS = np.array(["wait", "hmm", "actually"])
 PLAIN = np.array(["the", "sum", "is", "even", "waiting", "rooms", "hold", "two", "red", "actual", "cubes"])
 
@@ -22,7 +22,7 @@ def trace(rate: float, length: int, rng: np.random.Generator) -> str:
 def run(arm: str, seed: int, smoke: bool) -> Measured:
     """Rank correlation of a measure of reflection with the planted rate over models."""
     rng, planted, found = np.random.default_rng(seed), [], []
-    for _ in range(MODELS):
+    for _ in range(4 if smoke else MODELS):
         rate, typical = rng.uniform(3.0, 20.0), rng.integers(100, 600)
         lengths = rng.integers(typical // 2, 2 * typical, 3 if smoke else TRACES)
         report = thinking_to_output()([trace(rate, int(n), rng) for n in lengths])
@@ -36,7 +36,7 @@ CLAIM = Claim(
     slug="thinking-to-output",
     claim="Models differ in how much they reflect while thinking, and counting phrases relative to length "
     "tells them apart (the profile of Liu et al., arXiv 2506.21609).",
-    metric="rank correlation with the planted rate of reflection over 15 models",
+    metric="rank correlation with the planted rate of reflection over 10 models",
     baseline="counts per trace",
     system="rates",
     run=run,
