@@ -64,5 +64,7 @@ CLAIM = Claim(
     notes="Six derivations of four steps per seed, with fillers that keep a sound prefix sound and wrong "
     "steps that spoil it; at most 20 steps. The simulated process model gives 0.95 to sound and 0.2 to "
     "spoiled prefixes, noise 0.05. A softmax table that prefers right steps, whitened returns, groups of 8, "
-    "best of five step sizes.",
+    "best of five step sizes. Both arms take the largest step size; at smaller ones the gap is wider (45 "
+    "against 35 % at the smallest). The process reward as it is reaches 26 % at best: it is farmed with "
+    "fillers.",
 )
