@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from guerdon.errors import RecipeError
 from guerdon.scoring import Row, Verdict, missing
-from guerdon.verify.composite import Composite, as_list, given
+from guerdon.verify.composite import Composite, absent, as_list, given
 from guerdon.verify.markup import finder
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -25,17 +26,22 @@ _SPACE = str.maketrans(dict.fromkeys(string.punctuation + _QUOTES, " "))
 
 def squad(text: str) -> str:
     """Lower case, ASCII punctuation removed, articles dropped, white space squeezed (SQuAD's evaluation)."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_DROP)).split())
+    return " ".join(_ARTICLES.sub(" ", _composed(text).lower().translate(_DROP)).split())
 
 
 def spaced(text: str) -> str:
     """As `squad`, but punctuation (and ‘ ’ ´ `) becomes a space: "3.14" is "3 14", not "314"."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_SPACE)).split())
+    return " ".join(_ARTICLES.sub(" ", _composed(text).lower().translate(_SPACE)).split())
 
 
 def squeezed(text: str) -> str:
     """Lower case, white space squeezed."""
-    return " ".join(text.lower().split())
+    return " ".join(_composed(text).lower().split())
+
+
+def _composed(text: str) -> str:
+    """One spelling for letters that Unicode writes in two ways (e with an accent, in one code or two)."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 STYLES: dict[str, Callable[[str], str]] = {
@@ -94,18 +100,22 @@ def match(
         raise RecipeError(f"verify.match.style must be one of {', '.join(STYLES)}, got {style!r}")
     score = partial(_score, style=style, find=finder(where))
     weights = {name: float(name == metric) for name in metrics}
-    return Composite("match", score, weights, version=f"1-{metric}-{style}-{where}", on_error=on_error)
+    return Composite("match", score, weights, version=f"2-{metric}-{style}-{where}", on_error=on_error)
 
 
 def golds_of(row: Row) -> list[str]:
-    """The accepted answers of a row as texts: `answers` of meta or reference, else the reference itself."""
-    return [str(gold) for gold in as_list(given(row, "answers", row.reference))]
+    """The accepted answers of a row as texts: `answers` of meta or reference, else the reference itself.
+
+    What is no text or number (a mapping, a list in the list, None) is no accepted answer.
+    """
+    golds = as_list(given(row, "answers", row.reference))
+    return [str(gold) for gold in golds if not absent(gold) and not isinstance(gold, Mapping | list | tuple)]
 
 
 def _score(row: Row, style: str, find: Any) -> dict[str, float] | Verdict:
     golds = golds_of(row)
     if not golds:
-        return missing("no reference: expected an accepted answer or a list of them")
+        return missing("no reference: expected an accepted answer (text or number) or a list of them")
     answer = find(row.completion)
     if answer is None:
         return {"exact": 0.0, "contained": 0.0, "f1": 0.0}

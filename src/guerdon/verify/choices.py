@@ -16,8 +16,12 @@ from guerdon.verify.extract import alternatives, last_boxed, last_choice
 from guerdon.verify.markup import finder, last_block
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_ALONE = re.compile(r"\(?([A-Z])\)?[.:)]?")
-_LEADING = re.compile(r"\(([A-Z])\)|([A-Z])[.:)](?=\s|$)")
+_ALONE = re.compile(r"\(?([A-Za-z])\)?[.:)]?")
+_LEADING = re.compile(r"\(([A-Za-z])\)|([A-Z])[.:)](?=\s|$)|([a-z])[)](?=\s|$)")
+_STATED = re.compile(
+    r"(?:\A|\n)[ \t*#>-]{0,9}(?:[Tt]he )?(?:[Ff]inal |[Cc]orrect )?"
+    r"[Aa]nswer(?: is)?[*]{0,2}(?::|(?<=is))[ \t]*[*(]{0,3}[ \t]*([A-Za-z])[*)]{0,3}\.?[*]{0,2}\s*\Z"
+)
 _ANCHORED = re.compile(
     r"\b(?:all|none|both|neither|some|any|either)\b.*\b(?:above|these|those|below|options|choices)\b"
     r"|\b(?:both\s+)?[A-J]\s*(?:and|or|&)\s*[A-J]\b",
@@ -28,20 +32,22 @@ _ANCHORED = re.compile(
 def chosen(answer: str | None, options: Sequence[str]) -> int | None:
     """Index of the option an answer names; None where it names none, or two different ones.
 
-    In this order: the answer is a letter ("B", "(B)", "B."); it is the text of exactly one option (any
-    case, duplicates count as the first); it begins with a letter ("B) dog", "(B) dog"); it states one
-    ("the answer is B"), the last one said, which is no alternative ("A or B").
+    In this order: the answer is a capital letter ("B", "(B)", "B."); it is the text of exactly one option
+    (any case, duplicates count as the first); it is a small letter ("b", "(b)"); its last line states one
+    ("Answer: b"); it begins with one ("B) dog", "(b) dog"); it states a capital one ("the answer is B"), the
+    last one said, which is no alternative ("A or B").
     """
     if answer is None:
         return None
     text = answer.strip().strip("*$").strip()
-    if match := _ALONE.fullmatch(text):
-        return _index(match.group(1), len(options))
+    alone = _ALONE.fullmatch(text)
+    if alone and alone.group(1).isupper():
+        return _index(alone.group(1), len(options))
     normal = [squeezed(option) for option in options]
     if squeezed(text) in normal:
         return normal.index(squeezed(text))
-    if match := _LEADING.match(text):
-        return _index(match.group(1) or match.group(2), len(options))
+    if match := alone or _STATED.search(text[-200:]) or _LEADING.match(text):
+        return _index(next(filter(None, match.groups())), len(options))
     letter = None if alternatives(text) else last_choice(text)
     return _index(letter, len(options)) if letter else None
 
@@ -111,7 +117,7 @@ def choice(where: str | None = None, on_error: str | float = "nan") -> Composite
     """
     find = finder(where) if where else in_completion
     weights = {"correct": 1.0, "parsed": 0.0}
-    return Composite("choice", partial(_score, find=find), weights, version=f"1-{where}", on_error=on_error)
+    return Composite("choice", partial(_score, find=find), weights, version=f"2-{where}", on_error=on_error)
 
 
 def options_of(row: Row) -> list[str]:
@@ -119,7 +125,9 @@ def options_of(row: Row) -> list[str]:
     options = given(row, "options", given(row, "choices"))
     if isinstance(options, dict):
         options = [options[letter] for letter in sorted(options)]
-    return [str(option) for option in options or []]
+    if not isinstance(options, list | tuple):
+        return []
+    return [str(option) for option in options]
 
 
 def _score(row: Row, find: Any) -> dict[str, float] | Verdict:
@@ -128,11 +136,18 @@ def _score(row: Row, find: Any) -> dict[str, float] | Verdict:
         return missing("no options: expected a list of texts in meta['options']")
     gold = gold_option(given(row, "answer", row.reference), options)
     if gold is None:
-        return missing("no reference: expected the letter, text or index of one option")
+        return missing(_no_gold(given(row, "answer", row.reference), len(options)))
     said = chosen(find(row.completion), options)
     return {"correct": float(same_option(said, gold, options)), "parsed": float(said is not None)}
 
 
+def _no_gold(reference: Any, n: int) -> str:
+    if reference is None:
+        return "no reference: expected the letter, text or index of one option"
+    shown = f"{reference!r}"[:60]
+    return f"reference {shown} is none of the {n} options; expected the letter, text or index (from 0) of one"
+
+
 def _index(letter: str, n: int) -> int | None:
-    index = LETTERS.index(letter)
+    index = LETTERS.index(letter.upper())
     return index if index < n else None

@@ -149,12 +149,11 @@ def _score(row: Row, k: int | None, alpha: float, find: Any) -> dict[str, float]
     relevance = given(row, "relevance", row.reference)
     if relevance is None:
         return missing("no reference: expected relevant ids or id -> gain")
-    if isinstance(relevance, Mapping):
-        gains = {int(key): float(gain) for key, gain in relevance.items()}
-        positives = [key for key, gain in gains.items() if gain > 0]
-    else:
-        positives = [int(item) for item in as_list(relevance)]
-        gains = dict.fromkeys(positives, 1.0)
+    try:
+        gains = _gains(relevance)
+    except (TypeError, ValueError):
+        return missing(f"reference: expected integer ids or a mapping id -> gain, got {relevance!r}"[:200])
+    positives = [key for key, gain in gains.items() if gain > 0]
     order = integer_list(find(row.completion) or "")
     if order is None:
         return dict.fromkeys(METRICS, 0.0)
@@ -165,3 +164,9 @@ def _score(row: Row, k: int | None, alpha: float, find: Any) -> dict[str, float]
         "ap": average_precision(order, positives, k),
         "rank_decay": rank_decay(order, positives, alpha),
     }
+
+
+def _gains(relevance: Any) -> dict[int, float]:
+    if isinstance(relevance, Mapping):
+        return {int(key): float(gain) for key, gain in relevance.items()}
+    return dict.fromkeys((int(item) for item in as_list(relevance)), 1.0)

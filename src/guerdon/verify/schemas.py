@@ -54,7 +54,23 @@ def _score(row: Row, schema: Any, find: Any, strict: bool) -> dict[str, float] |
         )
     except NotJSON:
         return {"parses": 0.0, "valid": 0.0}
-    return {"parses": 1.0, "valid": float(validator.is_valid(value))}
+    return _fits(validator, value)
+
+
+def _fits(validator: Any, value: Any) -> dict[str, float] | Verdict:
+    """Parts of a parsed value; a broken schema is missing, JSON too deep for a sound one does not fit."""
+    from referencing.exceptions import Unresolvable
+
+    try:
+        return {"parses": 1.0, "valid": float(validator.is_valid(value))}
+    except Unresolvable as error:
+        return missing(f"the schema has a $ref that leads nowhere inside it: {error}"[:200])
+    except RecursionError:
+        try:
+            validator.is_valid(None)
+        except RecursionError:
+            return missing("the schema refers to itself without end")
+        return {"parses": 1.0, "valid": 0.0}
 
 
 def _frozen(schema: Any) -> str:

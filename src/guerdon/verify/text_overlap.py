@@ -14,7 +14,7 @@ from guerdon.verify.markup import finder
 from guerdon.verify.sequences import edit_similarity
 from guerdon.verify.text_bleu import sentence_bleu
 from guerdon.verify.text_chrf import chrf as chrf_score
-from guerdon.verify.text_rouge import rouge_l, rouge_n
+from guerdon.verify.text_rouge import rouge_l, rouge_n, words
 
 Metric = Callable[[str, Sequence[str]], float]
 
@@ -44,11 +44,12 @@ def rouge(
         kind: "L", or "1", "2", ... for n-grams.
         unicode: words of any script instead of a-z and 0-9 only.
         where: where the text stands in the completion, see `markup.finder`.
-        on_error: what a row without reference is worth.
+        on_error: what a row without reference, or whose reference has letters but no word (any other script,
+            where `unicode` is off), is worth.
     """
     if kind != "L" and not (str(kind).isdigit() and int(kind) > 0):
         raise RecipeError(f"verify.rouge.kind must be 'L' or an n-gram length, got {kind!r}")
-    metric = rouge_l if kind == "L" else partial(rouge_n, n=int(kind))
+    metric = partial(_rouge, metric=rouge_l if kind == "L" else partial(rouge_n, n=int(kind)))
     return _overlap("rouge", partial(metric, unicode=unicode), f"{kind}-{unicode}", where, on_error)
 
 
@@ -69,6 +70,12 @@ def edit(
     return _overlap("edit", metric, f"{unit}-{indel}", where, on_error)
 
 
+def _rouge(answer: str, references: Sequence[str], metric: Metric, unicode: bool) -> float:
+    if not any(words(gold, unicode) for gold in references) and any(words(g, True) for g in references):
+        raise ValueError("the reference has no word of a-z and 0-9; unicode=true counts words of any script")
+    return metric(answer, references, unicode=unicode)  # type: ignore[call-arg]
+
+
 def _edit(answer: str, references: Sequence[str], split: bool, indel: bool) -> float:
     sides = [text.split() if split else text for text in (answer, *references)]
     return max((edit_similarity(sides[0], gold, indel) for gold in sides[1:]), default=0.0)
@@ -76,7 +83,7 @@ def _edit(answer: str, references: Sequence[str], split: bool, indel: bool) -> f
 
 def _overlap(name: str, metric: Metric, version: str, where: str, on_error: str | float) -> Composite:
     score = partial(_score, name=name, metric=metric, find=finder(where))
-    return Composite(name, score, {name: 1.0}, version=f"1-{version}-{where}", on_error=on_error)
+    return Composite(name, score, {name: 1.0}, version=f"2-{version}-{where}", on_error=on_error)
 
 
 def _score(row: Row, name: str, metric: Metric, find: Any) -> dict[str, float] | Verdict:

@@ -153,6 +153,8 @@ def _score(row: Row, pairing: str, values: str) -> dict[str, float] | Verdict:
     wanted = given(row, "calls", given(row, "tool_calls", row.reference))
     if wanted is None:
         return missing("no reference: expected a list of calls")
+    if not isinstance(wanted, str | list | tuple):
+        return missing(f"reference: expected a list of calls or a text, got {type(wanted).__name__}")
     try:
         gold = calls_in(wanted) if isinstance(wanted, str) else [to_call(call) for call in wanted]
     except NotACall as error:
