@@ -66,15 +66,15 @@ def test_repeats_are_paid_unless_dropped():
         ("", 0.0, 0.0),
     ],
 )
-def test_what_mm_r5_reads(text, rank, form):
-    found = parts_of(mm_r5(), text, [[2], 2])
+def test_what_the_release_of_mm_r5_reads(text, rank, form):
+    found = parts_of(mm_r5(variant="release"), text, [[2], 2])
     assert (found["rank"], found["format"]) == (rank, form)
 
 
 def test_variants_of_mm_r5():
-    assert parts_of(mm_r5(variant="paper"), answer("[2]"), [[2], 2])["format"] == 0.5
-    assert parts_of(mm_r5(variant="paper"), answer("[02, 1]"), [[2], 2])["format"] == 1.0
-    assert parts_of(mm_r5(variant="paper"), answer("[2,\n1]"), [[2], 2])["format"] == 1.0
+    assert parts_of(mm_r5(), answer("[2]"), [[2], 2])["format"] == 0.5
+    assert parts_of(mm_r5(), answer("[02, 1]"), [[2], 2])["format"] == 1.0
+    assert parts_of(mm_r5(), answer("[2,\n1]"), [[2], 2])["format"] == 1.0
     assert parts_of(mm_r5(answer="last"), answer("[1, 2]") + answer("[2, 1]"), [[2], 2])["rank"] == 1.0
     assert parts_of(mm_r5(alpha=1.0), answer("[1, 2]"), [[2], 2])["rank"] == 0.5
 

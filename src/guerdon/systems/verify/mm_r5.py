@@ -26,7 +26,7 @@ def mm_r5(
     alpha: float = 3.0,
     repeats: str = "keep",
     answer: str = "first",
-    variant: str = "release",
+    variant: str = "paper",
     on_error: str | float = "nan",
 ) -> Composite:
     """R_i = rank_i + format_i, one value per rollout.
@@ -42,8 +42,8 @@ def mm_r5(
         alpha: decay.
         repeats: "keep" (as released), or "drop": a repeated id is removed before anything is scored.
         answer: "first" (as released) or "last" list.
-        variant: "release", where a list of one id, with a leading zero or over several lines has no format
-            reward (the released code evaluates it as Python); or "paper", where it has.
+        variant: "paper"; or "release", where a list of one id, with a leading zero or over several lines
+            has no format reward (the released code evaluates it as Python).
         on_error: what a row without reference is worth.
 
     Reference: Xu et al., arXiv 2506.12364; vlm_modules/qwen_module.py of i2vec/MM-R5.
