@@ -14,6 +14,8 @@ from guerdon.claims.stored import load_result, verdicts
 from guerdon.cli import show
 from guerdon.systems import catalogue
 
+MAX_DEFAULT = 40  # characters of a default text that `show` prints
+
 
 def list_command(json: bool) -> None:
     """All systems: one object each with slug, title, family, arxiv, kind, entry and the claim's verdict."""
@@ -59,7 +61,7 @@ def show_command(slug: str, json: bool) -> None:
         )  # fmt: skip
         return
     print(f"{slug}: {found.title} ({found.family}, {found.kind}; arXiv {found.arxiv or show.NOTHING})")
-    print(f"{entry['entry']}({', '.join(f'{k}={v!r}' for k, v in parameters.items())})\n")
+    print(f"{entry['entry']}({_signature(found.factory)})\n")
     print(inspect.getdoc(found.factory))
     if result is not None:
         print()
@@ -71,7 +73,23 @@ def show_command(slug: str, json: bool) -> None:
 
 
 def _shown(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | bool | None | list | tuple | dict) else repr(value)
+    plain = isinstance(value, str | int | float | bool | None | list | tuple | dict)
+    return value if plain else getattr(value, "__qualname__", repr(value))
+
+
+def _signature(factory: Any) -> str:
+    """Parameters with their defaults; long texts are cut, functions go by their names."""
+    shown = []
+    for name, parameter in inspect.signature(factory).parameters.items():
+        default = parameter.default
+        if default is parameter.empty:
+            shown.append(name)
+        elif isinstance(default, str) and len(default) > MAX_DEFAULT:
+            shown.append(f"{name}={default[:MAX_DEFAULT]!r}..")
+        else:
+            text = repr(default) if isinstance(default, str) else str(_shown(default))
+            shown.append(f"{name}={text}")
+    return ", ".join(shown)
 
 
 def claim_command(slug: str, out: Path | None, seeds: int | None, smoke: bool, json: bool) -> None:
