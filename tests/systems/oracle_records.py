@@ -1,4 +1,4 @@
-"""Random batches as records, and the small loops the oracles share. Nothing of the package but its command."""
+"""Random batches as records, and the small loops the oracles share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZES = (4, 2, 3)
 def crowd(
     seed: int, level: str = "step", sizes: tuple[int, ...] = SIZES, masked: bool = True
 ) -> list[Record]:
-    """Records of uneven groups: 1 to 4 spans of 1 to 3 tokens; where `masked`, tool text follows some spans."""
+    """Records of uneven groups: 1 to 4 spans of 1 to 3 tokens; where `masked`, tool text follows some."""
     rng = random.Random(seed)
     made = []
     for group, size in enumerate(sizes):

@@ -1,7 +1,8 @@
-"""Credit systems against loops written from the publications' equations, on random batches of uneven groups."""
+"""Credit systems against loops written from the publications' equations, on random batches."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from typing import Any
@@ -213,7 +214,7 @@ def igpo(records, gamma=1.0, gain="log"):
         seen = {i: get(records[i], "answer_logprob") for i in rows}
         if gain == "prob":
             seen = {i: [math.exp(x) for x in xs] for i, xs in seen.items()}
-        gains = {i: [b - a for a, b in zip(xs, xs[1:], strict=False)] for i, xs in seen.items()}
+        gains = {i: [b - a for a, b in itertools.pairwise(xs)] for i, xs in seen.items()}
         pool = [g for i in rows for g in gains[i]]
         level = mean(pool) if pool else 0.0
         by = std(pool) + 1e-6 if len(pool) > 1 else 1.0
@@ -290,7 +291,7 @@ def mrt(records, alpha=1.0):
     out = []
     for r in records:
         before = [get(r, "j_start"), *get(r, "j")]
-        own = [alpha * (b - a) for a, b in zip(before, before[1:], strict=False)]
+        own = [alpha * (b - a) for a, b in itertools.pairwise(before)]
         out.append(spread(r, [get(r, "outcome") - get(r, "termination") + x for x in own]))
     return out
 
@@ -299,7 +300,7 @@ def pav(records, alpha=1.0, k=4):
     out = []
     for r in records:
         values = [1 - (1 - q) ** k for q in (get(r, "q_root"), *get(r, "q_policy"))]
-        own = [alpha * (b - a) for a, b in zip(values, values[1:], strict=False)]
+        own = [alpha * (b - a) for a, b in itertools.pairwise(values)]
         own[-1] += get(r, "outcome")
         out.append(spread(r, own))
     return out
@@ -345,7 +346,7 @@ def trees(seed):
         ids: dict[tuple[int, ...], int] = {}
         ok: dict[int, int] = {}
         for i in rows:
-            path = tuple(rng.randint(0, 1) for _ in records[i]["steps"][:-1]) + (10 + i,)
+            path = (*tuple(rng.randint(0, 1) for _ in records[i]["steps"][:-1]), 10 + i)
             nodes = [ids.setdefault(path[: k + 1], 100 * rows[0] + len(ids)) for k in range(len(path))]
             records[i]["node"] = nodes
             values = [ok.setdefault(node, rng.choice((-1, 0, 1))) for node in nodes]

@@ -1,7 +1,8 @@
-"""Shaped rewards against loops written from the publications' equations, on random batches of uneven groups."""
+"""Shaped rewards against loops written from the publications' equations, on random batches."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -190,7 +191,7 @@ def clip_delta(records, clip=0.9, last="drop"):
     out = []
     for r in records:
         x = [min(v - clip, 0.0) for v in get(r, "prm")] if clip else get(r, "prm")
-        own = [a - b for a, b in zip(x, x[1:], strict=False)] + [x[-1]]
+        own = [a - b for a, b in itertools.pairwise(x)] + [x[-1]]
         if last == "drop":
             own[-1] = 0.0
             if len(x) > 1:
