@@ -73,8 +73,8 @@ def schema_items(query: str, dialect: str | None = None) -> frozenset[str] | Non
 
 
 def word_items(query: str) -> frozenset[str]:
-    """Lower-case words and numbers of a query, keywords among them: split on non-word characters."""
-    return frozenset(_WORD.findall(query.lower()))
+    """Words without a capital letter, and numbers: names, where keywords are written in capitals."""
+    return frozenset(word for word in _WORD.findall(query) if word == word.lower())
 
 
 def word_bigrams(query: str) -> frozenset[tuple[Any, ...]]:

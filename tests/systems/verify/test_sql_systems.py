@@ -52,10 +52,10 @@ def test_worked_example_of_reasoning_sql():
 
 def test_release_variant_counts_words_and_has_a_denominator_of_its_own():
     total, parts = scored(reasoning_sql(variant="release"), "SELECT name FROM t WHERE y = 1")
-    # words of both: select name from t where x|y 1
-    assert parts["schema"] == [pytest.approx(6 / 8)]
+    # words without a capital: name t x 1 and name t y 1
+    assert parts["schema"] == [pytest.approx(3 / 5)]
     assert round(parts["ngram"][0], 4) == 0.5555
-    assert total[0] == pytest.approx(1 + 6 / 8 + 5 / 9.0001 + 1)
+    assert total[0] == pytest.approx(1 + 3 / 5 + 5 / 9.0001 + 1)
 
 
 def test_judge_counts_only_where_execution_fails():

@@ -57,7 +57,8 @@ def acre(
     `meta["options"]` lists the options, the reference is the right one. The second pass is read from
     `meta["second"]` (its text) and `meta["order"]` (place p showed option order[p]); where these are missing,
     `second` is asked. The order is drawn from (options, prompt, completion, seed), is never the identity, and
-    leaves "none of the above" and the like in place. Gradients belong to the first rollout only.
+    leaves "none of the above" and the like in place. A trace that names a letter ("so B") is shown as it is
+    and may mislead the second pass: the penalty is meant. Gradients belong to the first rollout only.
 
     Args:
         alpha1, alpha2, alpha3: as above, alpha1 > alpha2 > alpha3 >= 0; the values are ours.

@@ -66,8 +66,9 @@ def reasoning_sql(
         judge: prompts -> numbers in [0, 1].
         tags: required structure, e.g. ("reasoning", "answer").
         columns: "position" or "any", see `verify.sql`.
-        variant: "paper"; or "release", after a public reward file: schema items are all words of the query
-            (the literal 1 among them), ngram's denominator has + 1e-4, and a failed judge is worth 0.2.
+        variant: "paper"; or "release", after a public reward file: schema items are the words of the
+            query without a capital letter (the literal 1 among them; keywords, where they are not written in
+            capitals), ngram's denominator has + 1e-4, and a failed judge is worth 0.2.
         on_error: what a row without reference or database, or whose reference fails, is worth.
 
     Reference: Pourreza et al., arXiv 2503.23157. Failing judges are missing values in the paper variant: a
@@ -81,7 +82,7 @@ def reasoning_sql(
     runner = Runner(engine, root, database, Limits(seconds=seconds))
     one = partial(_parts, runner=runner, tags=tuple(tags), columns=columns, release=variant == "release")
     score = partial(_score, one=one, judge=judge, release=variant == "release", workers=workers)
-    version = f"1-{engine}-{variant}-{columns}-{'/'.join(tags)}-{seconds}"
+    version = f"2-{engine}-{variant}-{columns}-{'/'.join(tags)}-{seconds}"
     weights = {**WEIGHTS, **(weights or {})}
     return Composite(
         "reasoning-sql",
