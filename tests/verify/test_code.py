@@ -173,6 +173,9 @@ def test_parts_stay_apart_and_causes_are_told() -> None:
     }
     signal = reward(rollouts)
     assert "no tests that are understood (nothing)" in signal.causes[3]
+    stopped, whole = reward.verdicts(rollouts)[0].detail, code(stop=False).verdicts(rollouts)[0].detail
+    assert math.isnan(stopped["parts"]["fraction"]) and "stop=false" in stopped["causes"]["fraction"]
+    assert whole["parts"] == {"all": 0.0, "fraction": pytest.approx(2 / 3), "runs": 1.0, "format": 1.0}
     assert "no_such_module" in signal.causes[4]
     assert [float(v) for v in code(fenced=True)(rollouts.select([0, 1])).values] == [0.0, 0.0]
     assert (

@@ -185,6 +185,8 @@ def test_second_opinion_lists_differences():
     both = verify.math(second_opinion=True, processes=1).verdicts(rollouts(*rows))
     assert both[1].detail["second"] == 1.0 and both[1].detail["differs"] is False
     assert both[2].detail["differs"] is True
+    assert both[1].detail["parts"] == {"second": 1.0, "differs": 0.0}
+    assert both[2].detail["parts"]["differs"] == 1.0
 
 
 @needs_math_verify

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -104,7 +105,7 @@ class CodeReward(SampleReward):
             return missing(str(error))
         found = find_code(row.completion, self.options.block)
         if found is None and self.options.fenced:
-            return self._verdict(False, None, "no code block in the completion")
+            return self._verdict(False, None, "no code block in the completion", stop)
         code = row.completion if found is None else found
         try:
             if isinstance(tests, StreamTests):
@@ -115,9 +116,9 @@ class CodeReward(SampleReward):
             return missing(str(error))
         if report.invalid:
             return missing(f"the tests cannot be run: {report.invalid}")
-        return self._verdict(found is not None, report, "")
+        return self._verdict(found is not None, report, "", stop)
 
-    def _verdict(self, fenced: bool, report: Report | None, text: str) -> Verdict:
+    def _verdict(self, fenced: bool, report: Report | None, text: str, stop: bool) -> Verdict:
         failure = report.first_failure if report else None
         detail: dict[str, Any] = {
             "all": float(report is not None and report.passed),
@@ -128,6 +129,11 @@ class CodeReward(SampleReward):
             "status": failure.status if failure else ("passed" if report else "no code"),
             "text": failure.text if failure else text,
         }
+        shown = {part: detail[part] for part in PARTS}
+        if stop and failure:  # not all tests ran
+            shown["fraction"] = math.nan
+            detail["causes"] = {"fraction": "stopped at the first failure; stop=false runs every test"}
+        detail["parts"] = shown
         return Verdict(detail[self.options.combine], None, detail)
 
     def _calls(self, code: str, fenced: bool, tests: CallTests, stop: bool) -> Report:

@@ -78,10 +78,21 @@ def second_opinion(rollouts: Rollouts, first: SampleReward, second: SampleReward
 
 
 def with_second(first: Sequence[Verdict], second: Sequence[Verdict]) -> list[Verdict]:
-    """The first verdicts with the second grader's value and cause in their details."""
+    """The first verdicts with the second grader's value and cause in their details, and as parts.
+
+    Parts: `second` (its value), `differs` (1 where the two values differ; two missing ones do not).
+    """
     return [
         replace(
-            x, detail={**x.detail, "second": _value(y), "second_cause": y.cause, "differs": differs(x, y)}
+            x,
+            detail={
+                **x.detail,
+                "second": _value(y),
+                "second_cause": y.cause,
+                "differs": differs(x, y),
+                "parts": {"second": y.value, "differs": float(differs(x, y))},
+                "causes": {"second": y.cause} if y.cause else {},
+            },
         )
         for x, y in zip(first, second, strict=True)
     ]

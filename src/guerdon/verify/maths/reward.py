@@ -180,7 +180,7 @@ def math(
         budget: wall-clock seconds an item may take in a worker before the worker is killed.
         processes: worker processes; default one per processor, at most eight.
         second_opinion: also grade every text with math-verify and record where the two differ
-            (`detail["second"]`).
+            (`detail["second"]`; `guerdon score --parts` writes the parts `second` and `differs`).
         on_error: what an undecided row is worth: "nan", "raise", or a number.
 
     Returns:
