@@ -149,23 +149,21 @@ def products_alone(dim: int = 128, layers: int = 4, hidden: int = 384, vocab: in
     import torch
 
     shapes = [(3 * dim, dim), (dim, dim), (2 * hidden, dim), (dim, hidden)] * layers + [(vocab, dim)]
-    weights = [torch.randn(shape) for shape in shapes]
-
-    def run(rows: int, times: int, backward: bool) -> None:
-        for weight in weights:
-            inputs, outputs = torch.randn(rows, weight.shape[1]), torch.randn(rows, weight.shape[0])
-            for _ in range(times):
-                torch.mm(inputs, weight.T)
-                if backward:
-                    torch.mm(outputs, weight)
-                    torch.mm(outputs.T, inputs)
-
+    few, many = PROMPTS * GROUP, PROMPTS * GROUP * LIMIT
+    sets = [
+        (torch.randn(out, into), torch.randn(few, into), torch.randn(many, into), torch.randn(many, out))
+        for out, into in shapes
+    ]
     best = float("inf")
     with torch.inference_mode():
-        for _ in range(5):
+        for _ in range(10):
             began = time.perf_counter()
-            run(PROMPTS * GROUP, LIMIT, backward=False)
-            run(PROMPTS * GROUP * LIMIT, 1, backward=True)
+            for weight, token, inputs, outputs in sets:
+                for _ in range(LIMIT):
+                    torch.mm(token, weight.T)
+                torch.mm(inputs, weight.T)
+                torch.mm(outputs, weight)
+                torch.mm(outputs.T, inputs)
             best = min(best, time.perf_counter() - began)
     return best
 
