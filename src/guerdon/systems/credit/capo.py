@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guerdon.credit.baselines import MeanStd, choice
 from guerdon.credit.compose import Credit, Level
-from guerdon.credit.sources import mixed
+from guerdon.credit.sources import FirstOf, mixed
 from guerdon.credit.votes import RULES, Votes
 from guerdon.systems.catalogue import system
 
@@ -41,6 +41,8 @@ def capo(
     Reference: arXiv 2508.02298; rule and vote after its figure and published accounts of its Eq. 2.
     """
     choice(vote, tuple(RULES), "vote")
-    reward = mixed([("outcome", w_outcome), (Votes("critique_", vote), -w_process)], "step")
+    reward = mixed(
+        [(FirstOf(("outcome",), "rollout"), w_outcome), (Votes("critique_", vote), -w_process)], "step"
+    )
     pooled = MeanStd(ddof, eps, singleton="zero", unit="token")
     return Credit([Level(reward, baseline=pooled)], name="capo")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +43,9 @@ def prorag(
         ddof_outcome, ddof_process: of the two variances.
         outcome_eps: eps.
 
-    Inputs: `outcome` (rollout, answer + format; without it `outcome_reward` of `completion` and `reference`),
-    `step_score` (step, sigmoid of the reward model + `step_format`).
+    Inputs: `outcome` (rollout, answer + format; without it `outcome_reward` of `completion` and `reference`:
+    a text, a list of texts, or either under `reference.answer`), `step_score` (step, sigmoid of the reward
+    model + `step_format`).
 
     Reference: arXiv 2601.21912; prorag/rl of lilinwz/ProRAG.
     """
@@ -122,7 +123,7 @@ class OutcomeOrText:
         known = rollouts.completion is not None and rollouts.reference is not None
         if self.name in view.signals or not known:
             return view.signal(self.name, "rollout")
-        golds = [gold if _readable(gold) else None for gold in rollouts.reference or []]
+        golds = [_golds(reference) for reference in rollouts.reference or []]
         values = [
             np.nan if gold is None else outcome_reward(rollouts.text(row), gold)
             for row, gold in enumerate(golds)
@@ -130,5 +131,8 @@ class OutcomeOrText:
         return Signal(np.array(values), "rollout", self.name)
 
 
-def _readable(gold: Any) -> bool:
-    return isinstance(gold, str) or (isinstance(gold, list) and all(isinstance(g, str) for g in gold))
+def _golds(reference: Any) -> str | list[str] | None:
+    """What answers are compared with: a text, several, or either under `answer`; None otherwise."""
+    gold = reference.get("answer") if isinstance(reference, Mapping) else reference
+    texts = gold if isinstance(gold, list) else [gold]
+    return gold if all(isinstance(text, str) for text in texts) else None

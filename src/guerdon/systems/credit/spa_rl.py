@@ -9,7 +9,7 @@ import numpy as np
 from guerdon.credit.baselines import choice
 from guerdon.credit.compose import Credit, Level
 from guerdon.credit.placing import Place
-from guerdon.credit.sources import Mixed, Source
+from guerdon.credit.sources import FirstOf, Mixed, Source
 from guerdon.credit.stages import MinusLogRatio, Returns
 from guerdon.credit.view import View
 from guerdon.data.kernels import label_loo_mean, segment_reduce
@@ -57,8 +57,8 @@ def spa_rl(
     """
     choice(variant, _VARIANTS, "variant")
     centred = variant in ("release", "loo_outcome")
-    contribution: str | Source = _centred_outcome if centred else "contribution"
-    rewards = Mixed(((contribution, float(alpha)), ("grounded", float(beta))), "step")
+    contribution: str | Source = _centred_outcome if centred else FirstOf(("contribution",), "step")
+    rewards = Mixed(((contribution, float(alpha)), (FirstOf(("grounded",), "step"), float(beta))), "step")
     weighed = (_remaining,) if variant in ("release", "remaining_steps") else ()
     notes = {} if centred else {"residual": _residual}
     paid = (MinusLogRatio(kl_coef),) if kl_coef else ()

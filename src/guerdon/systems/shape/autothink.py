@@ -11,7 +11,7 @@ from guerdon.data.signal import Signal
 from guerdon.errors import RecipeError
 from guerdon.shape.gates import reaches, surplus, toward, z_scores
 from guerdon.shape.maps import exponential_bonus
-from guerdon.shape.parameters import numbers
+from guerdon.shape.parameters import numbers, unit
 from guerdon.shape.shaping import Reading, Shaping
 from guerdon.systems.catalogue import system
 from guerdon.systems.shape._advantages import credited
@@ -88,13 +88,17 @@ def autothink(
     them from text.
     Parts: `base`, `shaped` (after the length terms) and `reward`.
 
+    Raises:
+        RecipeError: rho outside [0, 1], or another stage.
+
     Reference: arXiv 2505.10832; verl/verl/trainer/main_ppo.py of TU2021/AutoThink.
     """
     if stage not in STAGES:
         raise RecipeError(f"autothink: stage must be 1, 2 or 3, got {stage!r}")
     given = {"alpha": alpha, "beta": beta, "rho": rho}
     now = STAGES[stage] | {name: value for name, value in given.items() if value is not None}
-    numbers(slope=slope, **now)
+    numbers(slope=slope, alpha=now["alpha"], beta=now["beta"])
+    unit(now["rho"], "rho")
 
     def parts(view: Reading) -> dict[str, np.ndarray]:
         think, correct = reaches(view.rollout("think")), reaches(view.rollout("correct"))

@@ -13,10 +13,11 @@ from guerdon.credit.baselines import choice
 from guerdon.data.kernels import segment_reduce
 from guerdon.data.rollouts import Rollouts
 from guerdon.errors import DataError, RecipeError
+from guerdon.registry import nearest
 from guerdon.shape.gates import brevity, gated, group_rate, reaches
 from guerdon.shape.shaping import Reading, Shaping
 from guerdon.systems.catalogue import system
-from guerdon.systems.shape._advantages import credited
+from guerdon.systems.shape._advantages import Estimator, credited
 
 
 @system(
@@ -47,9 +48,11 @@ def efficiency_steering(weight: float = 0.4, ref: str = "range", **named: Any) -
     """
     coef = named.pop("lambda", weight)
     if named:
-        raise RecipeError(f"efficiency-steering: unknown field {sorted(named)[0]!r} (valid: lambda, ref)")
+        unknown = sorted(named)[0]
+        fields = ("lambda", "ref", *Estimator.__dataclass_fields__)
+        raise RecipeError(f"{unknown}: unknown field{nearest(unknown, fields)}")
     if isinstance(coef, bool) or not isinstance(coef, int | float):
-        raise RecipeError(f"efficiency-steering: lambda must be a number, got {coef!r}")
+        raise RecipeError(f"lambda must be a number, got {coef!r}")
     choice(ref, ("range", "shortest"), "ref")
 
     def parts(view: Reading) -> dict[str, np.ndarray]:

@@ -82,8 +82,12 @@ def hybrid_multi_aspect(
     """
     choice(mode := mode.replace("-", "_"), MODES, "mode")
     numbers(p_max=p_max, correct_min=correct_min)
-    if unit(tau, "tau") == 1.0 or len(weights) != 3:
-        raise RecipeError(f"tau must lie below 1 and there are 3 weights; got {tau!r} and {weights!r}")
+    if unit(tau, "tau") == 1.0:
+        raise RecipeError(f"tau must lie below 1, got {tau!r}")
+    if p_max < 0:
+        raise RecipeError(f"p_max, the largest penalty, must be 0 or more; got {p_max!r}")
+    if len(weights) != 3:
+        raise RecipeError(f"weights are three, of accuracy, length and format; got {weights!r}")
 
     def parts(view: Reading) -> dict[str, np.ndarray]:
         accuracy, form = view.rollout("accuracy"), view.rollout("format")

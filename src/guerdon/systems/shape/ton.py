@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from guerdon.data.signal import Signal
-from guerdon.errors import RecipeError
+from guerdon.errors import DataError, RecipeError
 from guerdon.shape.shaping import Reading, Shaping
 from guerdon.systems.catalogue import system
 from guerdon.systems.shape._advantages import credited
@@ -80,6 +80,10 @@ def ton() -> Shaping:
         accuracy = view.first("accuracy", "outcome")
         if "format" in view.signals:
             form = view.rollout("format")
+        elif view.rollouts.completion is None:
+            raise DataError(
+                "ton needs the signal 'format' at level 'rollout', or `completion` to read it from"
+            )
         else:
             form = np.array([well_formed(text) for text in view.texts()], np.float64)
         found: dict[str, np.ndarray | Signal] = {}
