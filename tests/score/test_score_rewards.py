@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ from rewards_for_tests import Composed, Keyed, Steps
 from scored import by_path, numbered, write_lines
 
 import guerdon
-from guerdon.data import Rollouts
+from guerdon.data import Rollouts, Signal
 from guerdon.errors import RecipeError
 from guerdon.score import content
+from guerdon.score.cells import of_signals
 from guerdon.score.jsonl_source import JsonlSource
 from guerdon.score.loading import UNSAID, lift, load, traits_of
 from guerdon.score.parquet_source import ParquetSource
@@ -267,3 +269,9 @@ def test_a_lifted_lambda_and_what_is_no_reward():
     assert lift(lambda completion: 1, {}, "here")(ROLLOUTS).values.tolist() == [1, 1]
     with pytest.raises(RecipeError, match="here: expected a function or a reward, got ndarray"):
         lift(np.ones(2), {}, "here")
+
+
+def test_a_rollout_level_is_known_where_every_value_is_missing():
+    signal = Signal([math.nan, 1.0], "rollout", "r", {0: "no reference"})
+    cells = of_signals(signal, {}, Rollouts(completion=["x", "y"]))
+    assert cells == [{"": ["rollout", [None], {0: "no reference"}]}, 1.0]

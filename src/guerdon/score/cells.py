@@ -81,7 +81,8 @@ def of_signals(signal: Signal, parts: Mapping[str, Signal], rollouts: Rollouts) 
         raise DataError(f"returned {type(signal).__name__}, expected a Signal")
     if not parts and signal.level == "rollout":
         rollouts.check_signal(signal)
-        return [of_number(value, signal.causes.get(i)) for i, value in enumerate(signal.values.tolist())]
+        found = [of_number(value, signal.causes.get(i)) for i, value in enumerate(signal.values.tolist())]
+        return [{TOTAL: _single(cell)} if isinstance(cell, str) else cell for cell in found]
     named = {TOTAL: list(_rows(signal, rollouts))}
     named |= {name: list(_rows(part, rollouts)) for name, part in parts.items()}
     return [{name: rows[i] for name, rows in named.items()} for i in range(len(rollouts))]

@@ -121,7 +121,7 @@ def test_tests_may_be_run_by_a_reward():
     total = verpo(gamma=1.0, tests=Ran())(rollouts)
     by_hand = verpo(gamma=1.0)(single([*P, None, [0, 0, 0, 0]]))
     np.testing.assert_allclose(total.values, by_hand.values)
-    assert total.causes[3] == "its worker was lost" and not np.isnan(total.values[4])
+    assert total.causes[3] == "no pass matrix: its worker was lost" and not np.isnan(total.values[4])
     nothing = verpo(tests=Ran())(Rollouts(completion=["", ""], group=[0, 0]))
     assert np.isnan(nothing.values).all() and nothing.causes
 

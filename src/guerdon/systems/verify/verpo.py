@@ -108,7 +108,11 @@ def _passed(rollouts: Rollouts, offsets: np.ndarray) -> tuple[dict[int, np.ndarr
         except (TypeError, ValueError):
             table = np.full((1, 1), np.nan)
         if passed is None or isinstance(passed, str):
-            causes[i] = passed or "no pass matrix: expected meta['passed'], 0/1 per test (per turn)"
+            causes[i] = (
+                f"no pass matrix: {passed}"
+                if passed
+                else "no pass matrix: expected meta['passed'], 0/1 per test (per turn)"
+            )
             continue
         turns = int(offsets[i + 1] - offsets[i])
         if table.ndim != 2 or not table.size or len(table) != turns or not np.isin(table, (0.0, 1.0)).all():
