@@ -133,8 +133,9 @@ def with_ids(engine: Any, rollouts: Rollouts) -> Rollouts:
 
     Raises:
         DataError: no prompts, or neither text nor tokens.
-        EngineError: saved ids that are not this tokenizer's.
+        EngineError: saved ids that are not this tokenizer's, or an engine without log-probs.
     """
+    require_logprobs(engine)
     if rollouts.prompt is None:
         raise DataError("this reward needs rollouts with prompts")
     if rollouts.tokens is not None:
