@@ -19,11 +19,15 @@ from guerdon.serve.settings import Settings
 
 
 @contextmanager
-def serving(rewards: Any, options: Options | None = None, **settings: Any) -> Iterator[str]:
+def serving(
+    rewards: Any, options: Options | None = None, desks: list[Any] | None = None, **settings: Any
+) -> Iterator[str]:
     """The URL of a server with these rewards; closed, with all it accepted answered, at the end."""
     made = Settings(port=0, **settings)
     listening = server.listen(made)
     desk = server.open_desk(rewards, None, options or Options(workers=0, cache=None))
+    if desks is not None:
+        desks.append(desk)
     running = server.make_server(desk, made)
     thread = threading.Thread(target=lambda: asyncio.run(running.serve(sockets=[listening])), daemon=True)
     thread.start()

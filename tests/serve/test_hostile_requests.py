@@ -15,6 +15,7 @@ from running_server import serving
 
 from guerdon.scoring import SampleReward, Verdict
 from guerdon.serve.client import Client, ServerError
+from guerdon.serve.desk import Desk
 
 HEAD = "POST /score HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 TOKEN = {"authorization": "Bearer s3cret"}
@@ -266,3 +267,17 @@ def test_a_failing_reward_under_the_policy_raise() -> None:
     with serving({"failing": Failing(on_error="raise"), "match": "verify.match"}) as url:
         status, message = refused(url, "/score", {"records": [record(1)], "rewards": ["failing"]})
         assert status == 422 and "could not score it: ValueError: no" in message
+
+
+def test_when_scoring_ends_everyone_is_told() -> None:
+    from guerdon.score import Options
+
+    made: list[Desk] = []
+    with serving({"match": "verify.match"}, Options(workers=1, cache=None), desks=made) as url:
+        assert served(url)
+        made[0]._inbox.put(RuntimeError("no more workers"))  # what the pool sends when it ends
+        deadline = time.monotonic() + 60
+        while (found := post(url, "/score", {"records": [record(2)]}))[0] != 503:
+            assert time.monotonic() < deadline, found
+        assert "scoring has ended: RuntimeError: no more workers" in found[1]["error"]["message"]
+        assert ask(url, "GET", "/healthz")[0] == 503

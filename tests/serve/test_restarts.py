@@ -19,6 +19,7 @@ from asking import ask, record
 
 from guerdon.serve.client import Client, ServerError
 
+pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 if os.name != "posix":
     pytest.skip("ends processes by signals", allow_module_level=True)
 

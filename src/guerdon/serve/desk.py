@@ -132,9 +132,12 @@ class Desk:
 
     def _run(self) -> None:
         while not (self._closing and not self._jobs and self._inbox.empty()):
-            with contextlib.suppress(queue.Empty):
-                self._take(self._inbox.get(timeout=_FLUSH))
-            self._deliver()
+            try:
+                with contextlib.suppress(queue.Empty):
+                    self._take(self._inbox.get(timeout=_FLUSH))
+                self._deliver()
+            except Exception as error:  # a fault of ours: nobody is to wait for ever because of it
+                self._break(error)
             if time.monotonic() - self._written > _FLUSH:
                 self._flush()
         self._flush()
@@ -149,15 +152,19 @@ class Desk:
         elif isinstance(item, Answer):
             self._ledgers[item.label].settle(item)
         else:  # the pool has ended
-            self.broken = f"{type(item).__name__}: {item}"
-            for job in self._jobs:
-                job.tell(GuerdonError(f"the workers have ended: {self.broken}"))
-            self._jobs = []
+            self._break(item)
+
+    def _break(self, error: BaseException) -> None:
+        """Nothing can be scored any more; whoever waits is told, and the health route says so."""
+        self.broken = f"{type(error).__name__}: {error}"
+        for job in self._jobs:
+            job.tell(GuerdonError(f"scoring has ended: {self.broken}"))
+        self._jobs = []
 
     def _begin(self, job: _Job) -> None:
         try:
             if self.broken:
-                raise GuerdonError(f"the workers have ended: {self.broken}")
+                raise GuerdonError(f"scoring has ended: {self.broken}")
             for plan in job.plans:
                 if plan.traits.sample and not job.chunk.has_text():
                     raise DataError(
