@@ -281,3 +281,17 @@ def test_when_scoring_ends_everyone_is_told() -> None:
             assert time.monotonic() < deadline, found
         assert "scoring has ended: RuntimeError: no more workers" in found[1]["error"]["message"]
         assert ask(url, "GET", "/healthz")[0] == 503
+
+
+def test_a_token_is_made_where_others_can_reach_the_server() -> None:
+    from guerdon.serve.server import with_token
+    from guerdon.serve.settings import Settings, is_loopback
+
+    for host in ("127.0.0.1", "127.8.8.8", "::1", "localhost"):
+        assert is_loopback(host) and with_token(Settings(host=host)).token is None
+    for host in ("0.0.0.0", "::", "192.168.1.4", "example.org"):
+        token = with_token(Settings(host=host)).token
+        assert token is not None and len(token) >= 32
+        assert token != with_token(Settings(host=host)).token
+        assert with_token(Settings(host=host), anyone=True).token is None
+        assert with_token(Settings(host=host, token="mine")).token == "mine"
