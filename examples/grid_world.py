@@ -3,8 +3,8 @@
     python examples/grid_world.py [folder] [seed]
 
 A byte-level model of 0.2M parameters is taught worked solutions until it writes moves, then trained twice on
-the same problems. Takes about 70 seconds of CPU time. With seed 0, sampling on ten unseen mazes at temperature
-1: grpo 25 % -> 38 %, gigpo 25 % -> 49 %; one seed shows that both learn, not which is better.
+the same problems. Takes about 70 seconds of CPU time. With seed 0, sampling on ten unseen mazes at
+temperature 1: grpo 25 % -> 38 %, gigpo 25 % -> 49 %; one seed shows that both learn, not which is better.
 """
 
 from __future__ import annotations
