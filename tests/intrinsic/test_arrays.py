@@ -198,3 +198,22 @@ def test_collapse_is_seen():
     assert said[:3] == [None, None, None] and "rises while truth falls" in said[3]
     steady = CollapseWatch(window=2)
     assert all(steady.add({"collapse/reward": r, "collapse/truth": r}) is None for r in (0.1, 0.2, 0.6, 0.9))
+
+
+def test_runs_with_a_self_reward_are_watched():
+    from guerdon.data.signal import Signal
+    from guerdon.intrinsic.collapse import watch
+    from guerdon.registry import build
+
+    class Task:
+        def outcome(self, rollouts, ctx=None):
+            return Signal(np.array([0.0, 0.0, 1.0]), "rollout", "outcome")
+
+    reward = build("reward", {"use": "mm-upt"})
+    rollouts = Rollouts(
+        completion=["\\boxed{4}", "\\boxed{4}", "\\boxed{5}"], prompt=["q"] * 3, group=np.zeros(3, np.int64)
+    )
+    scored = rollouts.with_signal(reward(rollouts).renamed("outcome"))
+    seen = watch(scored, {"outcome": reward}, Task())
+    assert seen["collapse/agreement"] == 0.0 and seen["collapse/truth"] == pytest.approx(1 / 3)
+    assert watch(scored, {"outcome": Task().outcome}, Task()) == {}

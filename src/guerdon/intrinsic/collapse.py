@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from guerdon.context import Context
 from guerdon.data.rollouts import Rollouts
+from guerdon.intrinsic.reward import Intrinsic
 from guerdon.intrinsic.votes import Equal, cluster, members, semantic_entropy
+from guerdon.verify.extract import last_boxed
 
 
 def collapse_metrics(
@@ -100,3 +103,23 @@ def _agreement(reward: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def _mean(values: np.ndarray) -> float:
     present = values[~np.isnan(values)]
     return float(present.mean()) if len(present) else float("nan")
+
+
+def watch(
+    rollouts: Rollouts, rewards: Mapping[str, Any], task: Any, ctx: Context | None = None
+) -> dict[str, float]:
+    """`collapse_metrics` of the first self-reward of a run whose task has a checker; {} where there is none.
+
+    Args:
+        rollouts: scored. rewards: name -> reward. task: with `outcome`, which is asked for the truth.
+    """
+    own = [name for name, r in rewards.items() if isinstance(r, Intrinsic) and r.level == "rollout"]
+    checker = getattr(task, "outcome", None)
+    if not own or checker is None or rollouts.completion is None:
+        return {}
+    truth = checker(rollouts, ctx)
+    if truth.level != "rollout":
+        return {}
+    texts = [rollouts.text(i) for i in range(len(rollouts))]
+    answers = [last_boxed(text) or text.strip() or None for text in texts]
+    return collapse_metrics(rollouts.signals[own[0]].values, truth.values, answers, rollouts)

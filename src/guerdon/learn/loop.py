@@ -20,6 +20,7 @@ from guerdon.data.io import write
 from guerdon.data.rollouts import Rollouts
 from guerdon.engines.protocol import Sampling
 from guerdon.errors import RecipeError, TrainingError
+from guerdon.intrinsic.collapse import watch
 from guerdon.learn import cotrained, filters, signals
 from guerdon.learn.evaluation import Evaluation, evaluate
 from guerdon.learn.interrupts import StopRequest
@@ -112,6 +113,7 @@ class Training:
                 ref_logprobs=self.reference.logprobs(rollouts, limits.scoring_temperature)
             )
         rollouts, taught = cotrained.score(rollouts, self.rewards, ctx)
+        taught |= watch(rollouts, self.rewards, self.task, ctx)
         clock.lap("score")
 
         rollouts = signals.shape(rollouts, self.shapes, ctx)
