@@ -158,7 +158,7 @@ def test_the_command(tmp_path: Path):
     assert found["max_fpr"] == 0.0 and found["attacks"]["openers"]["n"] == 6 * 14
     text = page.read_text()
     assert "data:image/png" in text and "Audit of verify.match" in text
-    mine = tmp_path / "mine.py"
+    mine = tmp_path / "generous_reward.py"
     mine.write_text("def generous(completion):\n    return 1.0\n")
     failed = run.invoke(app, ["audit", f"{mine}:generous", "--n", "3", "--max-fpr", "0.5"])
     assert failed.exit_code == 1 and "100.0 %" in failed.stdout

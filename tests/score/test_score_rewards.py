@@ -93,11 +93,11 @@ def test_functions_objects_classes_and_factories():
 
 
 def test_from_a_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "inner.py").write_text("def f(completion):\n    return 4\n")
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "inner.py").write_text("def f(completion):\n    return 4\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    assert load(Spec("x", "mine.inner:f"))(ROLLOUTS).values.tolist() == [4, 4]
+    assert load(Spec("x", "own_package.inner:f"))(ROLLOUTS).values.tolist() == [4, 4]
 
 
 def test_a_file_with_the_name_of_a_module_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
