@@ -1,4 +1,4 @@
-"""The policy-loss core: card examples, verl's numbers, and how objectives reduce to each other."""
+"""The policy-loss core: published examples, verl's numbers, and how objectives reduce to each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cards' worked numbers, and gradients against automatic ones."""
+"""Worked numbers, and gradients against automatic ones."""
 
 from __future__ import annotations
 
