@@ -29,6 +29,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
     "reward": {
         "audit.reasoning_patterns": "guerdon.audit.behaviours:reasoning_patterns",
         "judge.checklist": "guerdon.judge.factories:checklist",
+        "judge.first_error": "guerdon.judge.factories:first_error",
         "judge.pairwise": "guerdon.judge.factories:pairwise",
         "judge.rate": "guerdon.judge.factories:rate",
         "models.answer_logprob": "guerdon.models.answer_logprob:AnswerLogprob",

@@ -91,13 +91,18 @@ def evaluate_predictions(data: str | Path, predictions: str | Path) -> Report:
 
 
 def evaluate_scores(
-    data: str | Path, scores: str | Path, threshold: float | None = None, tune_on: str = "gsm8k"
+    data: str | Path,
+    scores: str | Path,
+    threshold: float | None = None,
+    tune_on: str = "gsm8k",
+    sweep: bool = False,
 ) -> Report:
     """The official metric of saved step scores: the first step below a threshold is the predicted error.
 
     Args:
         threshold: None tunes it for the best F1 on the subset `tune_on`, which is then no test set: the
             report says so.
+        sweep: adds a table of thresholds on the subset `tune_on`, and on no other.
 
     Raises:
         DataError: as above, or a list of scores of another length than the steps.
@@ -113,7 +118,7 @@ def evaluate_scores(
                 f"{scores}: id {row['id']!r} has {len(values)} scores for {len(row['steps'])} steps"
             )
         lists.append(None if values is None else [math.nan if v is None else float(v) for v in values])
-    return score_report(rows, lists, threshold, tune_on)
+    return score_report(rows, lists, threshold, tune_on, sweep)
 
 
 def score_report(
@@ -121,17 +126,17 @@ def score_report(
     scores: Sequence[Sequence[float] | None],
     threshold: float | None,
     tune_on: str = "gsm8k",
+    sweep: bool = False,
 ) -> Report:
     """The report of step scores in memory (None: not scored); see `evaluate_scores`."""
     usable = [s is not None and not np.isnan(s).any() for s in scores]
     notes = []
+    tuning = [i for i, row in enumerate(rows) if subset_of(row) == tune_on and usable[i]]
+    lists, labels = [scores[i] or [] for i in tuning], [rows[i]["label"] for i in tuning]
+    if (threshold is None or sweep) and not tuning:
+        raise DataError(f"no scored example of the subset {tune_on!r} to tune the threshold on; give one")
     if threshold is None:
-        tuning = [i for i, row in enumerate(rows) if subset_of(row) == tune_on and usable[i]]
-        if not tuning:
-            raise DataError(f"no scored example of the subset {tune_on!r} to tune the threshold on; give one")
-        threshold, swept = best_threshold(
-            [scores[i] or [] for i in tuning], [rows[i]["label"] for i in tuning]
-        )
+        threshold, swept = best_threshold(lists, labels)
         notes.append(
             f"threshold {threshold:.6g} tuned on {tune_on} (F1 {100 * swept:.1f} there): not a test of it"
         )
@@ -144,6 +149,10 @@ def score_report(
     out = report(rows, given, usable)
     out.notes = notes + out.notes
     out.metrics["threshold"] = threshold
+    if sweep:
+        from guerdon.bench.sweep import threshold_table
+
+        out.tables.append(threshold_table(lists, labels, tune_on))
     return out
 
 

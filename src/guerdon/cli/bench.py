@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon.bench.report import Metric, Report
-from guerdon.bench.run import check_name, evaluate_candidate, evaluate_saved
+from guerdon.bench.run import check_name, evaluate_candidate, evaluate_saved, options_of
 from guerdon.cli import show
 from guerdon.errors import RecipeError
 
@@ -34,7 +34,7 @@ def bench_command(
     else:
         if data is None or scores or verdicts or predictions:
             raise RecipeError("--reward NAME needs --data FILE and no saved outputs")
-        options = {key: given.pop(key) for key in ("threshold",) if key in given}
+        options = {key: given.pop(key) for key in options_of(name) if key in given}
         report = _ask(name, data, reward, given, options, json)
     if plot is not None:
         draw(report, plot)

@@ -13,6 +13,7 @@ _NAMES = {
     "ChecklistReward": "criteria",
     "Endpoint": "endpoint",
     "EngineClient": "engine_client",
+    "FirstErrorReward": "first_errors",
     "Judge": "judge",
     "Limits": "asking",
     "NamedEngine": "engine_client",
@@ -31,6 +32,7 @@ _NAMES = {
     "connect": "factories",
     "expected_value": "likelihoods",
     "fenced": "escaping",
+    "first_error": "factories",
     "pairwise": "factories",
     "rate": "factories",
     "reader": "verdicts",
@@ -46,7 +48,8 @@ if TYPE_CHECKING:
     from guerdon.judge.engine_client import EngineClient, NamedEngine
     from guerdon.judge.escaping import cleaned, fenced
     from guerdon.judge.exchange import Progress, Query, Reply
-    from guerdon.judge.factories import checklist, connect, pairwise, rate
+    from guerdon.judge.factories import checklist, connect, first_error, pairwise, rate
+    from guerdon.judge.first_errors import FirstErrorReward
     from guerdon.judge.judge import Judge
     from guerdon.judge.likelihoods import expected_value
     from guerdon.judge.orders import resolve
@@ -61,6 +64,7 @@ __all__ = [
     "ChecklistReward",
     "Endpoint",
     "EngineClient",
+    "FirstErrorReward",
     "Judge",
     "Limits",
     "NamedEngine",
@@ -79,6 +83,7 @@ __all__ = [
     "connect",
     "expected_value",
     "fenced",
+    "first_error",
     "pairwise",
     "rate",
     "reader",

@@ -208,6 +208,11 @@ def opinion(reader: Reader, reply: Reply, labels: Sequence[str] = (), min_mass: 
     return Verdict(found)
 
 
+def answered(verdict: Verdict) -> bool:
+    """Whether the judge said something, clear or not."""
+    return not math.isnan(verdict.value) or bool({"reply", "mass"} & verdict.detail.keys())
+
+
 def _ending(finish: str) -> str:
     """What the way a reply ended has to do with a missing verdict."""
     if finish == "length":

@@ -15,6 +15,7 @@ from guerdon.judge.criteria import ChecklistReward
 from guerdon.judge.endpoint import Endpoint
 from guerdon.judge.engine_client import EngineClient, NamedEngine
 from guerdon.judge.exchange import Client
+from guerdon.judge.first_errors import FirstErrorReward
 from guerdon.judge.judge import Judge
 from guerdon.judge.pairs import PairwiseReward
 from guerdon.judge.rating import RateReward
@@ -122,3 +123,4 @@ def _connected(reward: Callable[..., R]) -> Callable[..., R]:
 rate = _connected(RateReward)
 pairwise = _connected(PairwiseReward)
 checklist = _connected(ChecklistReward)
+first_error = _connected(FirstErrorReward)

@@ -13,7 +13,7 @@ import numpy as np
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import RecipeError
-from guerdon.judge.asked import AskedReward, Questions, material
+from guerdon.judge.asked import AskedReward, Questions, answered, material
 from guerdon.judge.exchange import Query, Reply
 from guerdon.judge.judge import Judge
 from guerdon.judge.orders import RULES, consistent, resolve, schedule, win_rates
@@ -132,6 +132,31 @@ class PairwiseReward(AskedReward):
         }
         rates = columns["win_rate"]
         return self.signal([Verdict(float(rates[i]), causes.get(i)) for i in range(n)]), parts
+
+    def both_orders(
+        self, prompts: Sequence[Any], first: Sequence[str], second: Sequence[str]
+    ) -> list[tuple[Verdict, Verdict]]:
+        """Win shares of `first` over `second`, shown first and shown second: a pair of verdicts per pair.
+
+        NaN and why where an order has no verdict; its `detail` holds "reply" or "mass" where the judge did
+        answer, but not clearly.
+        """
+        questions = Questions()
+        asked = [
+            (self._ask(questions, Row(prompt, ""), a, b), self._ask(questions, Row(prompt, ""), b, a))
+            for prompt, a, b in zip(prompts, first, second, strict=True)
+        ]
+        replies = self.judge.ask(questions.queries, self.sampling)
+        shares = [tuple(self._vote(order, replies) for order in orders) for orders in asked]
+        return [(ab, Verdict(1.0 - ba.value, ba.cause, ba.detail)) for ab, ba in shares]
+
+    def _vote(self, asked: range | Verdict, replies: Sequence[Reply]) -> Verdict:
+        """Mean share of the votes with a verdict; else a cause, unclear answers before missing ones."""
+        votes = [asked] if isinstance(asked, Verdict) else [self.opinion(replies[at]) for at in asked]
+        values = [vote.value for vote in votes if not math.isnan(vote.value)]
+        if values:
+            return Verdict(math.fsum(values) / len(values))
+        return next((vote for vote in votes if answered(vote)), votes[0])
 
     def _settle(
         self,
