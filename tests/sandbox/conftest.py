@@ -36,8 +36,8 @@ def check(sandbox: Sandbox) -> Check:
     return run
 
 
-def descendants(pid: int) -> list[int]:
-    """Every process under `pid`, deepest last."""
+def descendants(pid: int, depth: int = 99) -> list[int]:
+    """Every process under `pid`, down to so many generations, parents before their children."""
     found: list[int] = []
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
@@ -45,7 +45,7 @@ def descendants(pid: int) -> list[int]:
         except OSError:
             continue
         for child in own:
-            found += [child, *descendants(child)]
+            found += [child, *(descendants(child, depth - 1) if depth > 1 else [])]
     return found
 
 

@@ -91,11 +91,12 @@ def test_an_item_that_loses_every_worker_is_an_error_not_a_verdict() -> None:
         pool.test(GOOD, TESTS)
         stop = threading.Event()
 
-        def murder() -> None:
+        def murder() -> None:  # wardens only: a judge that dies before its warden is a verdict
             while not stop.wait(0.05):
-                for pid in set(descendants(os.getpid())) - others:
-                    with contextlib.suppress(OSError):
-                        os.kill(pid, signal.SIGKILL)
+                for bubblewrap in set(descendants(os.getpid(), depth=1)) - others:
+                    for warden in descendants(bubblewrap, depth=1):
+                        with contextlib.suppress(OSError):
+                            os.kill(warden, signal.SIGKILL)
 
         thread = threading.Thread(target=murder)
         thread.start()
