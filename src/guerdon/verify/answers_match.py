@@ -55,25 +55,40 @@ STYLES: dict[str, Callable[[str], str]] = {
 def exact_match(answer: str, golds: Sequence[str], style: str = "squad") -> float:
     """1 where the normalised answer equals any normalised gold answer, else 0."""
     normal = STYLES[style]
-    return float(normal(answer) in {normal(gold) for gold in golds})
+    return _exact(normal(answer), [normal(gold) for gold in golds])
 
 
 def contained(answer: str, golds: Sequence[str], style: str = "squad") -> float:
     """1 where any normalised, non-empty gold answer is part of the normalised answer, on word borders."""
     normal = STYLES[style]
-    text = f" {normal(answer)} "
-    return float(any(wanted and f" {wanted} " in text for wanted in map(normal, golds)))
+    return _contained(normal(answer), [normal(gold) for gold in golds])
 
 
 def token_f1(answer: str, golds: Sequence[str], style: str = "squad") -> float:
     """Highest F1 of the words of the answer (as a multiset) against those of a gold answer."""
     normal = STYLES[style]
-    return max((_f1(normal(answer).split(), normal(gold).split()) for gold in golds), default=0.0)
+    return _best_f1(normal(answer), [normal(gold) for gold in golds])
+
+
+def _exact(said: str, wanted: Sequence[str]) -> float:
+    return float(said in wanted)
+
+
+def _contained(said: str, wanted: Sequence[str]) -> float:
+    text = f" {said} "
+    return float(any(gold and f" {gold} " in text for gold in wanted))
+
+
+def _best_f1(said: str, wanted: Sequence[str]) -> float:
+    words = said.split()
+    return max((_f1(words, gold.split()) for gold in wanted), default=0.0)
 
 
 def _f1(answer: list[str], gold: list[str]) -> float:
+    if answer == gold:
+        return 1.0
     if not answer or not gold:
-        return float(answer == gold)
+        return 0.0
     shared = sum((Counter(answer) & Counter(gold)).values())
     return 2.0 * shared / (len(answer) + len(gold))
 
@@ -119,8 +134,10 @@ def _score(row: Row, style: str, find: Any) -> dict[str, float] | Verdict:
     answer = find(row.completion)
     if answer is None:
         return {"exact": 0.0, "contained": 0.0, "f1": 0.0}
+    normal = STYLES[style]
+    said, wanted = normal(answer), [normal(gold) for gold in golds]
     return {
-        "exact": exact_match(answer, golds, style),
-        "contained": contained(answer, golds, style),
-        "f1": token_f1(answer, golds, style),
+        "exact": _exact(said, wanted),
+        "contained": _contained(said, wanted),
+        "f1": _best_f1(said, wanted),
     }
