@@ -43,7 +43,7 @@ def a_claim(calls, fail_at=None):
         calls.append((arm, seed, smoke))
         if len(calls) == fail_at:
             raise KeyboardInterrupt
-        return {"value": seed + (arm == "new"), "curve": [0.0, float(seed)]}
+        return {"value": seed + (arm == "new"), "curve": [0.0, float(seed)], "blank": 0.25 * seed}
 
     return Claim("made-up", "new beats old", "points, higher is better", "old", "new", run, seeds=5)
 
@@ -60,7 +60,9 @@ def test_a_stopped_run_goes_on(tmp_path):
     assert not (tmp_path / "made-up.partial.json").exists()
     assert results(tmp_path)["made-up"]["values"]["new"] == [1, 2, 3, 4, 5]
     assert render(tmp_path / "docs", tmp_path) == 1
-    assert "**reproduced**" in (tmp_path / "docs" / "claims.md").read_text()
+    assert result["beside"]["new"] == {"blank": [0.0, 0.25, 0.5, 0.75, 1.0]}
+    page = (tmp_path / "docs" / "claims.md").read_text()
+    assert "**reproduced**" in page and "means over seeds; old: blank 0.5; new: blank 0.5." in page
     assert (tmp_path / "docs" / "claims" / "made-up.png").stat().st_size > 1000
 
 

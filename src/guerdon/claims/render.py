@@ -65,12 +65,22 @@ def _verdict(result: Mapping[str, Any]) -> str:
 def _section(slug: str, r: Mapping[str, Any]) -> str:
     means = {arm: np.nanmean(np.array(r["values"][arm], np.float64)) for arm in (r["baseline"], r["system"])}
     arms = ", ".join(f"{arm} {value:.4g}" for arm, value in means.items())
-    note = "".join(f"\n\n{text}" for text in (r["notes"], ANALYSES.get(slug)) if text)
+    note = "".join(f"\n\n{text}" for text in (r["notes"], _beside(r), ANALYSES.get(slug)) if text)
     return (
         f"## {slug}\n\n{r['claim']}\n\n**{_verdict(r)}**: {r['metric']}: {arms}; difference "
         f"{r['difference']:+.4g} {_interval(r)} over {r['seeds']} seeds, margin {r['margin']:g}.{note}\n\n"
         f"![{slug}](claims/{slug}.png)\n"
     )
+
+
+def _beside(r: Mapping[str, Any]) -> str:
+    """What else the arms measured, as means over seeds."""
+    parts = [
+        f"{arm}: " + ", ".join(f"{name} {np.nanmean(np.array(v, float)):.3g}" for name, v in found.items())
+        for arm, found in (r.get("beside") or {}).items()
+        if found
+    ]
+    return "Measured beside it, means over seeds; " + "; ".join(parts) + "." if parts else ""
 
 
 def draw(result: Mapping[str, Any], path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ def run_claim(
         watch: told (arm, seed, value) after each.
 
     Returns:
-        slug, claim, metric, baseline, system, difference, interval, seeds, verdict, seconds, values, version.
+        slug, claim, metric, baseline, system, difference, interval, seeds, verdict, seconds, values, version;
+        beside: arm -> what else it measured.
     """
     count = 5 if smoke else (seeds or claim.seeds)
     partial = None if out is None or smoke else Path(out) / f"{claim.slug}.partial.json"
@@ -85,9 +86,20 @@ def _result(claim: Claim, done: Mapping[str, Mapping[str, Any]], count: int) -> 
         "margin": claim.margin,
         "values": values,
         "curves": curves,
+        "beside": {arm: _beside([done[arm][str(s)] for s in range(count)]) for arm in values},
         "notes": claim.notes,
         "version": claim.version(),
     }
+
+
+def _beside(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """What else was measured under every seed: name -> one number per seed."""
+    names = [
+        k
+        for k, v in entries[0].items()
+        if k not in ("value", "seconds") and isinstance(v, int | float) and all(k in e for e in entries)
+    ]
+    return {name: [entry[name] for entry in entries] for name in names}
 
 
 def _resumed(partial: Path | None, version: str) -> dict[str, dict[str, Any]]:
