@@ -13,8 +13,9 @@ from guerdon.systems.catalogue import system
 
 @system(
     "co-reward",
-    title="Co-Reward: Self-supervised Reinforcement Learning for Reasoning via Contrastive Agreement",
-    arxiv="",
+    title="Co-Reward: Self-supervised Reinforcement Learning for Large Language Model Reasoning via "
+    "Contrastive Agreement",
+    arxiv="2508.00410",
     family="intrinsic",
     kind="reward",
 )
@@ -35,7 +36,7 @@ def co_reward(
     Raises:
         DataError: a question without exactly one twin.
 
-    Reference: Co-Reward, tmlr-group/Co-Reward, co_reward.py and ray_trainer.py.
+    Reference: Zhang et al., arXiv 2508.00410; tmlr-group/Co-Reward, co_reward.py and ray_trainer.py.
     """
 
     def score(rollouts: Rollouts, ctx: Context | None) -> Values:

@@ -31,7 +31,7 @@ FOLLOW_UPS: dict[str, tuple[Sequence[str], Sequence[str]]] = {
 @system(
     "flr",
     title="Aligning Language Models Using Follow-up Likelihood as Reward Signal",
-    arxiv="",
+    arxiv="2409.13948",
     family="intrinsic",
     kind="reward",
 )
@@ -53,7 +53,7 @@ def flr(
     Means are nested: tokens, follow-ups, dimensions. The released scorer averages raw logits one position
     off; log-probs at their own position are what is computed here.
 
-    Reference: Zhang et al., AAAI 2025, e0397123/FLR; the aggregation is from its abstract.
+    Reference: Zhang et al., arXiv 2409.13948; e0397123/FLR; the aggregation is from its abstract.
     """
     bank = dict(FOLLOW_UPS if phrases is None else phrases)
     if not bank or any(not positive or not negative for positive, negative in bank.values()):

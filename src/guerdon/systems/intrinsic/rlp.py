@@ -55,7 +55,7 @@ def averaged(old: Any, new: Any, tau: float) -> Any:
 @system(
     "rlp",
     title="RLP: Reinforcement as a Pretraining Objective",
-    arxiv="",
+    arxiv="2510.01265",
     family="intrinsic",
     kind="reward",
 )
@@ -73,7 +73,7 @@ def rlp(reduce: str = "sum", tau: float = 0.999, engine: Any = None, teacher: An
     The advantage is G/(G-1) (r - mean), i.e. `credit: {use: rloo}`. The average is not part of a run's saved
     state: a resumed run starts it anew from the policy.
 
-    Reference: Hatamizadeh et al., NVlabs/RLP.
+    Reference: Hatamizadeh et al., arXiv 2510.01265; NVlabs/RLP.
     """
     if reduce not in ("sum", "mean"):
         raise RecipeError(f"rlp: reduce is sum or mean, got {reduce!r}")
