@@ -14,6 +14,7 @@ _NAMES = {
     "TokenStats": "protocol",
     "Tokenizer": "protocol",
     "export_checkpoint": "export",
+    "steer": "steering",
 }
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from guerdon.engines.hf import HFEngine
     from guerdon.engines.lab import LabEngine
     from guerdon.engines.protocol import Engine, Sampling, Tokenizer, TokenStats
+    from guerdon.engines.steering import steer
     from guerdon.engines.tokenizer import ByteTokenizer
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "TokenStats",
     "Tokenizer",
     "export_checkpoint",
+    "steer",
 ]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,34 @@ class HFEngine(TorchEngine):
             if not -depth - 1 <= layer <= depth:
                 raise EngineError(f"layer {layer} does not exist: this model has 0 (embeddings) to {depth}")
         return run(self._body, contexts, tokens, whole, layer, self.tokenizer.pad, self.device)
+
+    @property
+    def blocks(self) -> Sequence[torch.nn.Module]:
+        """The decoder's blocks, first to last.
+
+        Raises:
+            EngineError: the body holds no one list of as many modules as the model has layers.
+        """
+        depth = int(self.model.config.get_text_config().num_hidden_layers)
+        lists = [m for m in self._body.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == depth]
+        if len(lists) != 1:
+            raise EngineError(f"the blocks of {type(self._body).__name__} were not found")
+        return list(lists[0])
+
+    @contextmanager
+    def shifted(self, layer: int, vector: torch.Tensor) -> Iterator[None]:
+        """While it lasts, `vector` (D,) is added to what block `layer` (from 1) writes."""
+
+        def add(_module: Any, _inputs: Any, output: Any) -> Any:
+            if isinstance(output, tuple):
+                return (output[0] + vector.to(output[0].dtype), *output[1:])
+            return output + vector.to(output.dtype)
+
+        handle = self.blocks[layer - 1].register_forward_hook(add, prepend=True)
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """The model's own output head."""

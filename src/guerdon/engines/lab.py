@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,22 @@ class LabEngine(TorchEngine):
         if not -depth - 1 <= layer < depth:
             raise EngineError(f"layer {layer} does not exist: this model has 0 (embeddings) to {depth}")
         return layer % (depth + 1)
+
+    @property
+    def blocks(self) -> Sequence[torch.nn.Module]:
+        """The decoder's blocks, first to last."""
+        return list(self.model.blocks)
+
+    @contextmanager
+    def shifted(self, layer: int, vector: torch.Tensor) -> Iterator[None]:
+        """While it lasts, `vector` (D,) is added to what block `layer` (from 1) writes."""
+        block = self.model.blocks[layer - 1]
+        before = block.shift
+        block.shift = vector if before is None else before + vector
+        try:
+            yield
+        finally:
+            block.shift = before
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Tied embeddings as the output head."""

@@ -67,11 +67,13 @@ class Block(nn.Module):
         self.gate_up = nn.Parameter(torch.empty(2 * hidden, dim))
         self.down = nn.Parameter(torch.empty(dim, hidden))
         self.eps = config.norm_eps
+        self.shift: torch.Tensor | None = None  # (D,) added to what leaves the block; see engines.steering
 
     def feed_forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (N, D) plus its feed-forward half."""
         gated = swiglu(F.linear(rms_norm(x, self.mlp_norm, self.eps), self.gate_up))
-        return add_linear(x, gated, self.down)
+        x = add_linear(x, gated, self.down)
+        return x if self.shift is None else x + self.shift
 
 
 class LabModel(nn.Module):
