@@ -3,7 +3,8 @@
     python examples/steer_length.py
 
 A small decoder learns sums whose result is repeated up to 6 times before the end (`7+5=12;12;12#`), by a
-terse or a wordy writer. Its own right answers, the shortest against the longest of every question, give the direction.
+terse or a wordy writer. Its own right answers, the shortest against the longest of every question,
+give the direction.
 """
 
 from __future__ import annotations
