@@ -118,20 +118,23 @@ class Shelf:
 
 
 class Recent:
-    """The newest entries of a mapping, between `size` and twice as many."""
+    """The newest entries of a mapping, between `size` and twice as many.
+
+    They are kept as tuples: Python's collector of cycles does not look into tuples of numbers and texts.
+    """
 
     def __init__(self, size: int = _RECENT) -> None:
         self._size = size
-        self._new: dict[bytes, list[Cell]] = {}
-        self._old: dict[bytes, list[Cell]] = {}
+        self._new: dict[bytes, tuple[Cell, ...]] = {}
+        self._old: dict[bytes, tuple[Cell, ...]] = {}
 
-    def put(self, key: bytes, found: list[Cell]) -> None:
+    def put(self, key: bytes, found: Sequence[Cell]) -> None:
         """Remember."""
-        self._new[key] = found
+        self._new[key] = tuple(found)
         if len(self._new) >= self._size:
             self._old, self._new = self._new, {}
 
-    def get(self, key: bytes) -> list[Cell] | None:
+    def get(self, key: bytes) -> tuple[Cell, ...] | None:
         """What was remembered, None where it was not or not recently."""
         found = self._new.get(key)
         return self._old.get(key) if found is None else found
@@ -208,7 +211,7 @@ class Ledger:
         members = [content.member_digests(key, len(unit)) for key, unit in zip(keys, units, strict=True)]
         kept = self._shelf.get([member for unit in members for member in unit])
         for key, unit, names in zip(keys, units, members, strict=True):
-            known = self._recent.get(key)
+            known: Sequence[Cell] | None = self._recent.get(key)
             if known is not None:
                 tally.repeated += len(unit)
             elif all(name in kept for name in names):

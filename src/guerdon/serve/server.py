@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import signal
 import socket
@@ -21,6 +22,7 @@ from guerdon.serve.desk import Desk
 from guerdon.serve.settings import Settings, is_loopback
 
 _HEAD_BYTES = 64 << 10
+_COLLECTION = (20_000, 20, 20)  # a request makes thousands of small objects, hardly ever in cycles
 
 
 class ServeError(GuerdonError, OSError):
@@ -83,6 +85,9 @@ def make_server(desk: Desk, settings: Settings, log_level: str = "warning") -> u
 
 def run(server: uvicorn.Server, listening: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C, then answer what was accepted and return."""
+    gc.collect()
+    gc.freeze()  # what was imported stays; looking through it again and again would hold everyone up
+    gc.set_threshold(*_COLLECTION)
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:  # uvicorn raises the signal that ended it once more, for whoever handled it before
         server.run(sockets=[listening])
