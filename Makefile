@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test lint bubblewrap clean
+.PHONY: quickstart test lint bubblewrap trl skyrl verifiers clean
 
 quickstart: .venv/.lab
 	$(BIN)/guerdon quickstart --out runs/quickstart
@@ -34,5 +34,33 @@ bubblewrap:
 	$(PIP) -c constraints.txt -e '.[dev]'
 	touch $@ .venv/.lab
 
+# Trainers whose requirements rule each other out: each has a folder of its own, which its tests alone see.
+trl: .peers/.trl
+	PYTHONPATH=.peers/trl $(BIN)/python -m pytest $(wildcard tests/adapters/test_trl_*.py)
+
+skyrl: .peers/.skyrl
+	PYTHONPATH=.peers/skyrl $(BIN)/python -m pytest tests/adapters/test_skyrl.py tests/adapters/test_skyrl_itself.py
+
+verifiers: .peers/.verifiers
+	.peers/verifiers/bin/python -m pytest -p no:cacheprovider $(wildcard tests/adapters/test_verifiers*.py)
+
+.peers/.trl: Makefile | .venv/.dev
+	$(PIP) --target .peers/trl --upgrade --no-deps trl==1.16.0 datasets==5.2.0 dill multiprocess xxhash \
+		pandas python-dateutil tzdata
+	touch $@
+
+# SkyRL asks for Python 3.12 and for GPU packages; its estimators, batches and trainer class need neither.
+.peers/.skyrl: Makefile | .venv/.dev
+	$(PIP) --target .peers/skyrl --upgrade --no-deps --ignore-requires-python skyrl==0.4.0 skyrl-gym==0.4.0 \
+		antlr4-python3-runtime==4.9.3 cloudpathlib datasets==5.2.0 dill func_timeout httpx jaxtyping loguru \
+		multiprocess omegaconf orjson pandas pybase64 python-dateutil torchdata tzdata wadler-lindig xxhash
+	touch $@
+
+.peers/.verifiers: Makefile | .venv/bin/python
+	$(PYTHON) -m venv .peers/verifiers
+	.peers/verifiers/bin/python -m pip install --quiet --disable-pip-version-check verifiers==0.4.0 \
+		pytest hypothesis -e .
+	touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .peers
