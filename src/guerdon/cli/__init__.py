@@ -120,6 +120,16 @@ def score(
         bool, typer.Option("--parts", help="Also write the parts of composite rewards, as LABEL.PART.")
     ] = False,
     on: Annotated[str, typer.Option(metavar="PLACE", help="local, or ray: on a Ray cluster.")] = "local",
+    engines: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine",
+            "-e",
+            metavar="[NAME=]WHERE",
+            help="A model for rewards that ask one: its folder, a run's folder, or hf:ID. Repeatable.",
+        ),
+    ] = None,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Score saved rollouts: streaming, cached, in parallel, resumable."""
@@ -141,6 +151,8 @@ def score(
         gather=gather,
         parts=parts,
         on=on,
+        engines=engines or [],
+        device=device,
         json=json,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon.cli import show
+from guerdon.context import Context
 from guerdon.errors import RecipeError
 from guerdon.learn.interrupts import StopRequest
 from guerdon.score import Limits, Options, Report, score_file
@@ -35,6 +36,8 @@ def score_command(
     gather: bool,
     parts: bool,
     on: str,
+    engines: Sequence[str],
+    device: str | None,
     json: bool,
 ) -> None:
     """Score, show progress, end with a table; Ctrl-C saves and leaves with exit code 130."""
@@ -52,25 +55,48 @@ def score_command(
     )
     parsed = show.parse_settings(settings)
     if on == "ray":
+        if engines:
+            raise RecipeError("--engine works with --on local only: the engine is in this process")
         from guerdon.score.on_ray import score_file_on_ray
 
         with _Bar(source.name, json) as bar:
             report = score_file_on_ray(source, out, rewards, parsed, options, watch=bar.move)
     else:
-        report = _with_progress(source, out, rewards, parsed, options, json)
+        report = _with_progress(source, out, rewards, parsed, options, _context(engines, device), json)
     if json:
         show.print_json(report.to_dict())
     else:
         print_report(report)
 
 
+def _context(engines: Sequence[str], device: str | None) -> Context | None:
+    if not engines:
+        return None
+    from guerdon.score.engines import open_engines
+
+    return Context(engines=open_engines(engines, device or "auto"))
+
+
 def _with_progress(
-    source: Path, out: Path, rewards: Sequence[str], settings: dict[str, Any], options: Options, quiet: bool
+    source: Path,
+    out: Path,
+    rewards: Sequence[str],
+    settings: dict[str, Any],
+    options: Options,
+    context: Context | None,
+    quiet: bool,
 ) -> Report:
     with StopRequest() as request, _Bar(source.name, quiet) as bar:
         try:
             return score_file(
-                source, out, rewards, settings, options, watch=bar.move, stop=lambda: request.asked
+                source,
+                out,
+                rewards,
+                settings,
+                options,
+                context,
+                watch=bar.move,
+                stop=lambda: request.asked,
             )
         except KeyboardInterrupt:
             show.note(

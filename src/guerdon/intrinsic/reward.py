@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,15 @@ class Intrinsic:
     Args:
         name: its name. function: (rollouts, ctx) -> (values, causes of what is missing).
         level: of the values.
-        state: objects with `state_dict`, by name; saved with a run.
+        state: objects with `state_dict` that change from batch to batch, by name; saved with a run.
+        weights: objects with `write(folder)` and `read(folder)`, by name; saved with a run.
+        learner: `(rollouts, ctx) -> metrics`, called in training after a batch was scored.
+        asks: names of the engines it reads in `ctx.engines`. logprobs: whether it reads their log-probs.
+        shape: what it must see whole: a "group", or "all" of a file.
+        version: changes whenever verdicts may change.
     """
 
-    version = "1"
-    online = False
+    update = "after"
 
     def __init__(
         self,
@@ -35,11 +40,18 @@ class Intrinsic:
         function: Callable[[Rollouts, Context | None], Values],
         level: str = "rollout",
         state: Mapping[str, Any] | None = None,
-        tools: Mapping[str, Any] | None = None,
+        weights: Mapping[str, Any] | None = None,
+        learner: Callable[[Rollouts, Context | None], dict[str, float]] | None = None,
+        asks: Sequence[str] = (),
+        logprobs: bool = True,
+        shape: str = "group",
+        version: str = "1",
     ) -> None:
         self.name, self.function, self.level = name, function, level
-        self.state = dict(state or {})
-        self.tools = dict(tools or {})
+        self.state, self.weights = dict(state or {}), dict(weights or {})
+        self.learner, self.online, self.saved = learner, learner is not None, bool(weights)
+        self.asks, self.logprobs = tuple(asks), logprobs and bool(asks)
+        self.shape, self.version, self.stateful = shape, version, bool(state)
 
     def __call__(self, rollouts: Rollouts, ctx: Context | None = None) -> Signal:
         values, causes = self.function(rollouts, ctx)
@@ -53,6 +65,26 @@ class Intrinsic:
         """Inverse of `state_dict`."""
         for name, part in self.state.items():
             part.load_state_dict(state[name])
+
+    def observe(self, rollouts: Rollouts, ctx: Context | None = None) -> dict[str, float]:
+        """Learn from a scored batch; what is reported."""
+        return {} if self.learner is None else self.learner(rollouts, ctx)
+
+    def write(self, folder: Path, optimizer: bool = False) -> None:
+        """Write the weights, each into a folder of its name."""
+        for name, part in self.weights.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            part.write(folder / name)
+
+    def read(self, folder: Path) -> None:
+        """Inverse of `write`."""
+        for name, part in self.weights.items():
+            part.read(folder / name)
+
+
+def asked_of(engine: Any, name: str = "policy") -> tuple[str, ...]:
+    """Whom a reward asks: the run's engine of that name, unless one was given to it."""
+    return () if engine is not None else (name,)
 
 
 def answers_of(rollouts: Rollouts, extract: str | Extractor = "boxed") -> list[str | None]:

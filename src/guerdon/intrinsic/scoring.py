@@ -145,8 +145,11 @@ def with_ids(engine: Any, rollouts: Rollouts) -> Rollouts:
     return rollouts.replace(tokens=Ragged.from_lists(ids, dtype=np.int32))
 
 
-def check_ids(engine: Any, rollouts: Rollouts) -> None:
+def check_ids(engine: Any, rollouts: Rollouts, names: Sequence[str] | None = None) -> None:
     """Refuse token ids of another tokenizer: out of its vocabulary, or of another text.
+
+    Args:
+        names: what to call the rows in messages.
 
     Raises:
         EngineError: names the row, what it should say and what the ids say.
@@ -158,8 +161,9 @@ def check_ids(engine: Any, rollouts: Rollouts) -> None:
     if len(bad):
         row = int(np.searchsorted(tokens.offsets, bad[0], side="right")) - 1
         raise EngineError(
-            f"row {row}: token id {int(tokens.values[bad[0]])} is outside this vocabulary of {size}: "
-            f"take the engine that sampled these rollouts, or drop their tokens to have the text encoded"
+            f"{_named(names, row)}: token id {int(tokens.values[bad[0]])} is outside this vocabulary of "
+            f"{size}: take the engine that sampled these rollouts, or drop their tokens to have the text "
+            f"encoded"
         )
     if rollouts.completion is None:
         return
@@ -169,10 +173,14 @@ def check_ids(engine: Any, rollouts: Rollouts) -> None:
         said = engine.tokenizer.decode(tokens[row].tolist())
         if said.split() != completion.split():
             raise EngineError(
-                f"row {row}: its token ids read {said[:40]!r} under this tokenizer, its text is "
+                f"{_named(names, row)}: its token ids read {said[:40]!r} under this tokenizer, its text is "
                 f"{completion[:40]!r}: take the engine that sampled these rollouts, or drop their tokens to "
                 f"have the text encoded"
             )
+
+
+def _named(names: Sequence[str] | None, row: int) -> str:
+    return names[row] if names else f"row {row}"
 
 
 def prompt_ids(engine: Any, rollouts: Rollouts) -> list[Ids]:

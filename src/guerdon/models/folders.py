@@ -86,11 +86,11 @@ def load(
     module, name = KINDS[config["kind"]].split(":")
     model = getattr(importlib.import_module(module), name)(trunk, **config["settings"])
     model.read(folder)
-    model.version, model.online = _digest(folder), online
+    model.version, model.online = digest_of(folder), online
     return model
 
 
-def _digest(folder: Path) -> str:
+def digest_of(folder: Path) -> str:
     """16 hexadecimal digits of everything in the folder: the version of a model's verdicts."""
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):

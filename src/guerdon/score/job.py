@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from guerdon.context import Context
-from guerdon.errors import DataError, RecipeError, StoreError
+from guerdon.errors import DataError, EngineError, RecipeError, StoreError
 from guerdon.score import planning
 from guerdon.score.chunk import Chunk, SeenGroups, check_contiguous
 from guerdon.score.ledger import Plan
@@ -58,7 +58,7 @@ def score_file(
             cached, since nothing tells whether two of them are the same.
         settings: as `--set`, for rewards given as texts.
         options: how to do it.
-        context: for rewards that run in this process.
+        context: for rewards that run in this process; its engines answer those that ask a model.
         watch: hears of progress.
         stop: asked often; True ends the run, as Ctrl-C does.
 
@@ -66,6 +66,7 @@ def score_file(
         DataError: no such file, a record that cannot be used, or that could not be scored under the
             policy "raise". What was done until then is kept for `resume`.
         RecipeError: an unknown reward or setting.
+        EngineError: an engine without log-probs, or saved token ids that are not its tokenizer's.
         StoreError: the disk is full, or the unfinished run is another job.
         KeyboardInterrupt: `stop` said so; all that was done is kept.
     """
@@ -74,9 +75,10 @@ def score_file(
     began = time.perf_counter()
     with ExitStack() as opened:
         opened.enter_context(_rare_collection())
-        plans, pool = planning.make_plans(rewards, settings or {}, options, opened)
+        engines = context.engines if context is not None else {}
+        plans, pool = planning.make_plans(rewards, settings or {}, options, opened, engines)
         options = replace(options, gather=options.gather or any(p.traits.shape == "all" for p in plans))
-        work = WorkFolder(out, planning.job_of(source, out, plans, options), options.resume)
+        work = WorkFolder(out, planning.job_of(source, out, plans, options, engines), options.resume)
         opened.callback(work.close)
         report, progress = begin(source, out, plans, work, options)
         final: Path | None = None
@@ -167,7 +169,7 @@ class _Job:
         try:
             try:
                 pipeline.run(self._chunks(reader, pipeline, where), sink, stop, done)
-            except (DataError, RecipeError, Stopped):
+            except (DataError, EngineError, RecipeError, Stopped):
                 self._commit(sink, pipeline)  # what came before is whole; after any other error nobody knows
                 raise
             self._commit(sink, pipeline)

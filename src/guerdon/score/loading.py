@@ -51,6 +51,7 @@ class Traits:
         single: whether one worker does all of its work, since it shares a limit (requests at a time,
             money) or learns that a server is down.
         versioned: whether `version` tells all settings that verdicts depend on.
+        asks: names of the engines it reads in its context; it runs where they are, in the main process.
         code: digest of the file its code is from, b"" for registered rewards.
     """
 
@@ -69,6 +70,7 @@ class Traits:
     stateful: bool
     single: bool = False
     versioned: bool = False
+    asks: tuple[str, ...] = ()
     code: bytes = b""
 
 
@@ -200,13 +202,14 @@ def traits_of(reward: Reward, spec: Spec | None = None) -> Traits:
         RecipeError: an attribute with a value that means nothing.
     """
     sample = isinstance(reward, SampleReward)
-    stateful = hasattr(reward, "state_dict")
+    stateful = bool(getattr(reward, "stateful", hasattr(reward, "state_dict")))
+    asks = tuple(getattr(reward, "asks", ()))
     traits = Traits(
         name=str(reward.name),
         version=str(reward.version),
         sample=sample,
         shape=getattr(reward, "shape", "sample" if sample else "group"),
-        where="main" if stateful else getattr(reward, "where", "worker"),
+        where="main" if stateful or asks else getattr(reward, "where", "worker"),
         reads=_reads(reward),
         keyed=sample and type(reward).key is not SampleReward.key,  # type: ignore[attr-defined]
         together=_together(reward),
@@ -217,6 +220,7 @@ def traits_of(reward: Reward, spec: Spec | None = None) -> Traits:
         stateful=stateful,
         single=bool(getattr(reward, "single", False)),
         versioned=bool(getattr(reward, "versioned", False)),
+        asks=asks,
         code=_code(reward) if spec is not None and spec.by_path else b"",
     )
     for name, valid in (("shape", _SHAPES), ("where", _PLACES)):

@@ -20,6 +20,7 @@ from guerdon.errors import DataError, StoreError
 from guerdon.score import content
 from guerdon.score.calling import Caller, NoClock
 from guerdon.score.chunk import Chunk
+from guerdon.score.engines import check_chunk
 from guerdon.score.ledger import Ledger, Pending, Plan, Shelf
 from guerdon.score.pool import Answer, Pool, Task
 from guerdon.score.settle import Settler
@@ -105,6 +106,8 @@ class Pipeline:
             for plan in plans
             if plan.reward is not None and (pool is None or plan.traits.where == "main")
         }
+        self._engines = context.engines if context is not None else {}
+        self._readers = [plan.reward for plan in plans if plan.traits.asks]
         self._pending: deque[Pending] = deque()
         self._rows = _FIRST
         self._checked = False
@@ -161,6 +164,7 @@ class Pipeline:
         if not len(chunk):
             return
         self._check(chunk)
+        check_chunk(chunk, self._readers, self._engines, self.where)
         asked = [(plan.traits, plan.reward) for plan in self.plans]
         found = content.together(chunk, asked, list(self._ledgers))
         for plan, digests in zip(self.plans, found, strict=True):

@@ -13,6 +13,7 @@ from typing import Any
 
 from guerdon.data import io
 from guerdon.errors import DataError, RecipeError, StoreError
+from guerdon.score.engines import check_asked, fingerprints, units_per_call
 from guerdon.score.ledger import Plan
 from guerdon.score.loading import Traits, load, traits_of
 from guerdon.score.pool import Limits, Pool
@@ -46,9 +47,18 @@ def check_paths(source: str | Path, out: str | Path) -> tuple[Path, Path]:
 
 
 def make_plans(
-    rewards: Asked, settings: Mapping[str, Any], options: Options, opened: ExitStack
+    rewards: Asked,
+    settings: Mapping[str, Any],
+    options: Options,
+    opened: ExitStack,
+    engines: Mapping[str, Any] | None = None,
 ) -> tuple[list[Plan], Pool | None]:
-    """Everything there is to know about the rewards, and the workers that call them."""
+    """Everything there is to know about the rewards, and the workers that call them.
+
+    Args:
+        engines: name -> engine, for rewards that ask one.
+    """
+    engines = engines or {}
     specs, objects = _asked(rewards, settings)
     size = default_workers() if options.workers is None else options.workers
     here = {spec.label: load(spec) for spec in specs if not spec.by_path or not size}
@@ -64,11 +74,22 @@ def make_plans(
     for spec in specs:
         if spec.label not in here and traits[spec.label].where == "main":
             here[spec.label] = load(spec)
-        plans.append(plan_of(spec, traits[spec.label], here.get(spec.label), options.parts))
+        known = _with_engines(traits[spec.label], spec.label, here.get(spec.label), engines)
+        plans.append(plan_of(spec, known, here.get(spec.label), options.parts, engines))
     for label, reward in objects.items():
-        known = replace(traits_of(reward), where="main")
+        known = replace(_with_engines(traits_of(reward), label, reward, engines), where="main")
         plans.append(Plan(make_spec(label, label, {}), known, known.on_error, None, reward))
     return plans, pool
+
+
+def _with_engines(traits: Traits, label: str, reward: Reward | None, engines: Mapping[str, Any]) -> Traits:
+    """Traits of a reward whose engines were found to be there."""
+    if traits.asks:
+        check_asked(label, reward, engines)
+    if traits.batch_rows or not (traits.asks or traits.stateful):
+        return traits
+    asked = [engines[name] for name in traits.asks]
+    return replace(traits, batch_rows=1 if traits.stateful else units_per_call(asked))
 
 
 def make_pool(specs: Sequence[Spec], size: int, options: Options) -> Pool:
@@ -97,8 +118,14 @@ def _asked(rewards: Asked, settings: Mapping[str, Any]) -> tuple[list[Spec], dic
     return specs, objects
 
 
-def plan_of(spec: Spec, traits: Traits, reward: Reward | None, parts: bool) -> Plan:
-    """A reward as the pipeline takes it."""
+def plan_of(
+    spec: Spec,
+    traits: Traits,
+    reward: Reward | None,
+    parts: bool,
+    engines: Mapping[str, Any] | None = None,
+) -> Plan:
+    """A reward as the pipeline takes it; verdicts of an engine are known by its fingerprint too."""
     policy = traits.on_error if spec.on_error is None else spec.on_error
     described = [
         _FORMAT,
@@ -110,13 +137,23 @@ def plan_of(spec: Spec, traits: Traits, reward: Reward | None, parts: bool) -> P
         parts,
         {} if traits.versioned else spec.settings,
     ]
+    seen = fingerprints(traits.asks, engines or {}) if traits.asks else []
+    described += [seen] if seen else []
     text = json.dumps(described, sort_keys=True, default=repr)
     fingerprint = hashlib.blake2b(text.encode(), digest_size=16).digest()
-    return Plan(spec, traits, policy, None if traits.stateful else fingerprint, reward)
+    return Plan(spec, traits, policy, None if traits.stateful or None in seen else fingerprint, reward)
 
 
-def job_of(source: Path, out: Path, plans: Sequence[Plan], options: Options) -> dict[str, Any]:
+def job_of(
+    source: Path,
+    out: Path,
+    plans: Sequence[Plan],
+    options: Options,
+    engines: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """What makes two runs the same job."""
+    names = sorted({name for plan in plans for name in plan.traits.asks})
+    asked = dict(zip(names, fingerprints(names, engines or {}), strict=True))
     status = source.stat()
     return {
         "input": str(source.resolve()),
@@ -126,6 +163,7 @@ def job_of(source: Path, out: Path, plans: Sequence[Plan], options: Options) -> 
         "rewards": {p.label: f"{p.traits.name} {(p.fingerprint or b'').hex()}" for p in plans},
         "on_error": {plan.label: plan.policy for plan in plans},
         "gather": options.gather,
+        **({"engines": asked} if asked else {}),
     }
 
 

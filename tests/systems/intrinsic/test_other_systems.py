@@ -14,6 +14,7 @@ from guerdon.data.signal import Signal
 from guerdon.engines.lab import LabEngine
 from guerdon.errors import DataError, RecipeError
 from guerdon.intrinsic.flow import FlowField, min_max
+from guerdon.intrinsic.flow_learning import train_on_correct
 from guerdon.intrinsic.likelihoods import log_ratio, reduce_logprobs
 from guerdon.registry import build
 from guerdon.systems import find, slugs
@@ -230,10 +231,10 @@ def test_rlfr_on_an_engine(engine, ctx):
     rollouts = engine.rollouts_from_text(["q", "q"], ["abcdef", "ghijkl"])
     torch.manual_seed(0)
     field = FlowField(engine.width, hidden=16, blocks=1)
-    first = rlfr.train_on_correct(field, engine, rollouts, np.array([True, False]), lr=1e-2)
-    last = rlfr.train_on_correct(field, engine, rollouts, np.array([True, False]), steps=40, lr=1e-2)
+    first = train_on_correct(field, engine, rollouts, np.array([True, False]), lr=1e-2)
+    last = train_on_correct(field, engine, rollouts, np.array([True, False]), steps=40, lr=1e-2)
     assert last < first
-    assert np.isnan(rlfr.train_on_correct(field, engine, rollouts, np.array([False, False])))
+    assert np.isnan(train_on_correct(field, engine, rollouts, np.array([False, False])))
     got = build("reward", {"use": "rlfr", "field": field})(rollouts, ctx)
     assert got.level == "token" and got.values.min() == pytest.approx(-0.01) and (got.values <= 0).all()
     assert got.values[0] == got.values[7] == 0.0

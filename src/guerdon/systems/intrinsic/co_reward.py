@@ -57,4 +57,4 @@ def co_reward(
             out[of_group] = agreement([answers[i] for i in of_group.tolist()], label[other[group]], equal)
         return out, causes
 
-    return Intrinsic("co-reward", score)
+    return Intrinsic("co-reward", score, shape="all")

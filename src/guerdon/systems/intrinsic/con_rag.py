@@ -94,7 +94,7 @@ def con_rag(
                     values[i] += gamma * token_f1(texts[i], golds)
         return values, causes
 
-    return Intrinsic("con-rag", score)
+    return Intrinsic("con-rag", score, shape="all")
 
 
 def consistency(

@@ -9,7 +9,7 @@ import numpy as np
 from guerdon.context import Context
 from guerdon.data.kernels import segment_reduce
 from guerdon.data.rollouts import Rollouts
-from guerdon.intrinsic.reward import Intrinsic, Values
+from guerdon.intrinsic.reward import Intrinsic, Values, asked_of
 from guerdon.intrinsic.scoring import (
     NO_ROOM,
     Place,
@@ -62,7 +62,7 @@ def crew(engine: Any = None) -> Intrinsic:
         values[list(causes)] = np.nan
         return values, causes
 
-    return Intrinsic("crew", score)
+    return Intrinsic("crew", score, asks=asked_of(engine))
 
 
 def answer_characters(text: str) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from guerdon.context import Context
 from guerdon.data.rollouts import Rollouts
 from guerdon.errors import DataError, RecipeError
 from guerdon.intrinsic.references import reference_scores
-from guerdon.intrinsic.reward import Intrinsic, Values, groups_of
+from guerdon.intrinsic.reward import Intrinsic, Values, asked_of, groups_of
 from guerdon.intrinsic.scoring import engine_of, reference_texts
 from guerdon.intrinsic.votes import members
 from guerdon.systems.catalogue import system
@@ -72,7 +72,7 @@ def dro_r3(
             out += length_weight * _lengths(rollouts, opening, length_beta)
         return out, causes
 
-    return Intrinsic("dro-r3", score)
+    return Intrinsic("dro-r3", score, asks=asked_of(engine, judge))
 
 
 def weights(sigma: np.ndarray, top: float | None = None) -> np.ndarray:

@@ -11,7 +11,7 @@ from guerdon.context import Context
 from guerdon.data.rollouts import Rollouts
 from guerdon.errors import RecipeError
 from guerdon.intrinsic.likelihoods import reduce_logprobs
-from guerdon.intrinsic.reward import Intrinsic, Values
+from guerdon.intrinsic.reward import Intrinsic, Values, asked_of
 from guerdon.intrinsic.scoring import Place, encoded, engine_of, own_ids, prompt_ids, score_places, with_ids
 from guerdon.systems.catalogue import system
 
@@ -77,7 +77,7 @@ def flr(
         causes = {place // len(texts): cause for place, cause in scored.causes.items()}
         return aggregate(table, list(bank), dimensions), causes
 
-    return Intrinsic("flr", score)
+    return Intrinsic("flr", score, asks=asked_of(engine))
 
 
 def by_dimension(scores: np.ndarray, bank: Phrases) -> np.ndarray:

@@ -12,7 +12,7 @@ from guerdon.data.kernels import label_moments
 from guerdon.data.rollouts import Rollouts
 from guerdon.engines.protocol import LossFn, TokenStats
 from guerdon.errors import RecipeError
-from guerdon.intrinsic.reward import Intrinsic, Values
+from guerdon.intrinsic.reward import Intrinsic, Values, asked_of
 from guerdon.intrinsic.scoring import Place, engine_of, own_ids, prompt_ids, score_places, with_ids
 from guerdon.systems.catalogue import system
 
@@ -60,7 +60,7 @@ def laser(token: int, beta: float = 0.1, c_ref: float = -23.0, engine: Any = Non
         causes = {**scored.causes, **dict.fromkeys(np.flatnonzero(cut).tolist(), TRUNCATED)}
         return out, causes
 
-    return Intrinsic("laser", score)
+    return Intrinsic("laser", score, asks=asked_of(engine))
 
 
 def self_scores(logprobs: np.ndarray, beta: float = 0.1, c_ref: float = -23.0) -> np.ndarray:

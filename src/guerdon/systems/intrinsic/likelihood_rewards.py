@@ -9,7 +9,7 @@ from guerdon.data.rollouts import Rollouts
 from guerdon.errors import RecipeError
 from guerdon.intrinsic.likelihoods import REDUCERS, reduce_logprobs
 from guerdon.intrinsic.references import reference_scores
-from guerdon.intrinsic.reward import Intrinsic, Values
+from guerdon.intrinsic.reward import Intrinsic, Values, asked_of
 from guerdon.intrinsic.scoring import engine_of
 from guerdon.systems.catalogue import system
 
@@ -50,4 +50,4 @@ def likelihood_rewards(
         rows = scored.logprobs
         return reduce_logprobs(rows.values, rows.offsets, reduce, floor), scored.causes
 
-    return Intrinsic("likelihood-rewards", score)
+    return Intrinsic("likelihood-rewards", score, asks=asked_of(engine))

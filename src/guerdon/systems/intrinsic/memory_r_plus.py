@@ -102,4 +102,5 @@ def memory_r_plus(
         return out, {}
 
     state = {"successes": good, "failures": bad, "exploit": near, "explore": far}
-    return Intrinsic("memory-r-plus", score, state=state)
+    asks = () if embed is not None else ("policy",)
+    return Intrinsic("memory-r-plus", score, state=state, asks=asks, logprobs=False)

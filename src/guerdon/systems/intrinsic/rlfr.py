@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from guerdon.context import Context
 from guerdon.data.rollouts import Rollouts
-from guerdon.errors import DataError
-from guerdon.intrinsic.reward import Intrinsic, Values
+from guerdon.errors import DataError, RecipeError
+from guerdon.intrinsic.reward import Intrinsic, Values, asked_of
 from guerdon.intrinsic.scoring import engine_of, with_ids
 from guerdon.systems.catalogue import system
 
@@ -31,36 +32,93 @@ def rlfr(
     top_k: int = 15,
     seed: int = 0,
     variant: str = "paper",
+    train: bool = True,
+    source: str = "outcome",
+    success: float = 0.5,
+    steps: int = 1,
+    lr: float = 1e-4,
+    hidden: int = 128,
+    blocks: int = 6,
+    warm: int = 0,
     engine: Any = None,
+    policy: Any = None,
 ) -> Intrinsic:
     """r_t = -coef s_t per token: s_t is the deviation of state h_t from the field's velocity given h_{t-1},
     min-max scaled inside the rollout, kept where it exceeds the threshold, at most top_k a rollout.
 
     Args:
-        field: a `guerdon.intrinsic.flow.FlowField` with one layer index per entry of `layers`.
+        field: a `guerdon.intrinsic.flow.FlowField` with one layer index per entry of `layers`, a folder with
+            a saved one, or None for a fresh one that learns in the run.
         layers: of the engine, averaged. times: of the flow. seed: of its noise.
         variant: "release" scales with the second smallest value of a row as its minimum.
-        engine: whose states; default: the policy of the run.
+        train: refresh the field in a training run, on the rollouts whose signal `source` is above `success`.
+        steps, lr: of this refresh, per batch. hidden, blocks: of a fresh field.
+        warm: batches of training before anything is charged.
+        engine: whose states; default: the policy of the run. policy: that one, given by the loop.
 
-    The first token has no state before it and is worth 0. Train and refresh the field with
-    `train_on_correct`; the outcome comes from a reward of its own.
+    The first token has no state before it and is worth 0. The field is saved with the run; the outcome comes
+    from a reward of its own.
 
     Reference: Zhang et al., arXiv 2510.10201; flow_simple.py and actor_flow.py of Jinghaoleven/RLFR.
     """
+    learns = train and policy is not None
+    own = None if field is None and not learns else _learnt(field, hidden, blocks, len(layers), lr, seed)
 
     def score(rollouts: Rollouts, ctx: Context | None) -> Values:
         from guerdon.intrinsic.flow import min_max
+        from guerdon.intrinsic.flow_learning import deviations
 
         asked = engine_of(engine, ctx, "rlfr")
-        if field is None:
-            raise DataError("rlfr needs a trained field: FlowField(engine.width), see train_on_correct")
+        if own is None:
+            raise DataError("rlfr needs a trained field: give field=FOLDER, or a FlowField(engine.width)")
         rollouts = with_ids(asked, rollouts)
         offsets = rollouts.offsets("token")
-        deviations = _deviations(field, asked, rollouts, layers, times, seed)
-        scaled = min_max(deviations, offsets, variant == "release")
-        return penalties(scaled, offsets, coef, threshold, top_k), {}
+        if own.batches < warm:
+            return np.zeros(rollouts.count("token")), {}
+        found = deviations(own.of(asked.width), asked, rollouts, layers, times, seed)
+        return penalties(min_max(found, offsets, variant == "release"), offsets, coef, threshold, top_k), {}
 
-    return Intrinsic("rlfr", score, "token")
+    def learn(rollouts: Rollouts, ctx: Context | None) -> dict[str, float]:
+        assert own is not None
+        if source not in rollouts.signals:
+            raise RecipeError(f"rlfr: no reward is called {source!r}; its field learns from correct rollouts")
+        correct = rollouts.signals[source].values > success
+        asked = engine_of(engine, ctx, "rlfr")
+        return own.learn(asked, rollouts, correct, layers, steps, seed + 1 + (ctx.step if ctx else 0))
+
+    return Intrinsic(
+        "rlfr",
+        score,
+        "token",
+        weights={"field": own} if learns else None,
+        learner=learn if learns else None,
+        asks=asked_of(engine),
+        version=_version(field),
+    )
+
+
+def _learnt(field: Any, hidden: int, blocks: int, layers: int, lr: float, seed: int) -> Any:
+    """The field with its optimiser: fresh, read from a folder, or around a given one."""
+    import torch
+
+    from guerdon.intrinsic.flow_learning import LearntField
+
+    own = LearntField(hidden, blocks, layers, lr, seed)
+    if isinstance(field, str | Path):
+        own.read(Path(field))
+    elif field is not None:
+        own.field, own._optimizer = field, torch.optim.Adam(field.parameters(), lr)
+        own.shape = {"hidden": field.inside.out_features, "blocks": len(field.blocks), "layers": layers}
+    return own
+
+
+def _version(field: Any) -> str:
+    """Of the verdicts: they depend on the weights in the folder, not on its name."""
+    if not isinstance(field, str | Path):
+        return "1"
+    from guerdon.models.folders import digest_of
+
+    return digest_of(Path(field))
 
 
 def penalties(
@@ -70,58 +128,3 @@ def penalties(
     from guerdon.intrinsic.flow import sparse
 
     return -coef * sparse(scaled, offsets, threshold, top_k)
-
-
-def pairs(engine: Any, rollouts: Rollouts, layer: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """States h_t, the states h_{t-1} before them, and the flat index of each token t >= 1."""
-    states, offsets = engine.hidden(rollouts, layer), rollouts.offsets("token")
-    later = np.ones(len(states), bool)
-    later[offsets[:-1][np.diff(offsets) > 0]] = False
-    at = np.flatnonzero(later)
-    return states[at], states[at - 1], at
-
-
-def train_on_correct(
-    field: Any,
-    engine: Any,
-    rollouts: Rollouts,
-    correct: np.ndarray,
-    layers: Sequence[int] = (-1,),
-    steps: int = 1,
-    lr: float = 1e-4,
-    seed: int = 0,
-) -> float:
-    """Steps of flow matching on the states of correct rollouts only; returns the last loss, NaN for none."""
-    import torch
-
-    from guerdon.intrinsic.flow import flow_loss
-
-    kept = rollouts.select(np.asarray(correct, bool))
-    if not len(kept) or not kept.lengths.max(initial=0) > 1:
-        return float("nan")
-    optimizer = torch.optim.Adam(field.parameters(), lr)
-    generator = torch.Generator().manual_seed(seed)
-    data = [tuple(map(torch.from_numpy, pairs(engine, kept, layer)[:2])) for layer in layers]
-    last = float("nan")
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = torch.stack([flow_loss(field, h, c, generator, i) for i, (h, c) in enumerate(data)]).mean()
-        loss.backward()
-        optimizer.step()
-        last = float(loss.detach())
-    return last
-
-
-def _deviations(
-    field: Any, engine: Any, rollouts: Rollouts, layers: Sequence[int], times: Sequence[float], seed: int
-) -> np.ndarray:
-    import torch
-
-    from guerdon.intrinsic.flow import deviation
-
-    total = np.full(rollouts.count("token"), np.nan)
-    for i, layer in enumerate(layers):
-        h, condition, at = pairs(engine, rollouts, layer)
-        found = deviation(field, torch.from_numpy(h), torch.from_numpy(condition), times, seed, layer=i)
-        total[at] = np.nan_to_num(total[at]) + found.numpy() / len(layers)
-    return total

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from guerdon.data.rollouts import Rollouts
 from guerdon.errors import DataError, RecipeError
 from guerdon.intrinsic.likelihoods import log_ratio, reduce_logprobs
 from guerdon.intrinsic.references import reference_scores
-from guerdon.intrinsic.reward import Intrinsic, Values
+from guerdon.intrinsic.reward import Intrinsic, Values, asked_of
 from guerdon.intrinsic.scoring import engine_of
 from guerdon.systems.catalogue import system
 
@@ -21,12 +23,13 @@ class Teacher:
 
     Args:
         tau: share that stays, in [0, 1].
+        policy: an engine of the same shape, from which `read` makes its own.
     """
 
-    def __init__(self, tau: float = 0.999) -> None:
+    def __init__(self, tau: float = 0.999, policy: Any = None) -> None:
         if not 0.0 <= tau <= 1.0:
             raise RecipeError(f"rlp: tau must lie in [0, 1], got {tau!r}")
-        self.tau, self.step = tau, -1
+        self.tau, self.step, self._policy = tau, -1, policy
         self.engine: Any = None
 
     def at(self, policy: Any, step: int) -> Any:
@@ -46,6 +49,21 @@ class Teacher:
         old = self.engine.state_dict()
         self.engine.load_state_dict({k: averaged(old[k], new[k], self.tau) for k in old})
 
+    def write(self, folder: Path) -> None:
+        """Weights and step; nothing before the first call."""
+        (folder / "teacher.json").write_text(json.dumps({"step": self.step}), encoding="utf-8")
+        if self.engine is not None:
+            self.engine.save(folder / "engine")
+
+    def read(self, folder: Path) -> None:
+        """Inverse of `write`."""
+        self.step = int(json.loads((folder / "teacher.json").read_text(encoding="utf-8"))["step"])
+        if (folder / "engine").is_dir():
+            if self._policy is None:
+                raise DataError("rlp: a saved average needs the policy it follows: give policy=...")
+            self.engine = self._policy.clone()
+            self.engine.load_model(folder / "engine")
+
 
 def averaged(old: Any, new: Any, tau: float) -> Any:
     """tau old + (1 - tau) new."""
@@ -59,7 +77,9 @@ def averaged(old: Any, new: Any, tau: float) -> Any:
     family="intrinsic",
     kind="reward",
 )
-def rlp(reduce: str = "sum", tau: float = 0.999, engine: Any = None, teacher: Any = None) -> Intrinsic:
+def rlp(
+    reduce: str = "sum", tau: float = 0.999, engine: Any = None, teacher: Any = None, policy: Any = None
+) -> Intrinsic:
     """r_i = log p_theta(x_t | x_<t, c_i) - log p_phi(x_t | x_<t), per rollout.
 
     The prompt is the text so far, the completion the thought, the reference the text that follows (one or
@@ -68,20 +88,23 @@ def rlp(reduce: str = "sum", tau: float = 0.999, engine: Any = None, teacher: An
     Args:
         reduce: "sum" or "mean" over the tokens that follow.
         tau: share of phi that stays per step.
-        engine: theta; default: the policy of the run. teacher: phi, held fixed; default: the average.
+        engine: theta; default: the policy of the run.
+        teacher: phi, held fixed; default: ctx.engines["teacher"] where there is one, else the average.
+        policy: the policy of the run, given by the loop.
 
-    The advantage is G/(G-1) (r - mean), i.e. `credit: {use: rloo}`. The average is not part of a run's saved
-    state: a resumed run starts it anew from the policy.
+    The advantage is G/(G-1) (r - mean), i.e. `credit: {use: rloo}`; plain text is the task `plain_text`. The
+    average is saved with a run.
 
     Reference: Hatamizadeh et al., arXiv 2510.01265; NVlabs/RLP.
     """
     if reduce not in ("sum", "mean"):
         raise RecipeError(f"rlp: reduce is sum or mean, got {reduce!r}")
-    slow = Teacher(tau)
+    slow = Teacher(tau, policy)
 
     def score(rollouts: Rollouts, ctx: Context | None) -> Values:
         asked = engine_of(engine, ctx, "rlp")
-        phi = teacher if teacher is not None else slow.at(asked, ctx.step if ctx else 0)
+        fixed = teacher if teacher is not None else ctx.engines.get("teacher") if ctx else None
+        phi = fixed if fixed is not None else slow.at(asked, ctx.step if ctx else 0)
         with_thought = reference_scores(asked, rollouts, opening="")
         without = reference_scores(phi, rollouts, thoughts=[""] * len(rollouts))
         new, old = (
@@ -89,7 +112,8 @@ def rlp(reduce: str = "sum", tau: float = 0.999, engine: Any = None, teacher: An
         )
         return log_ratio(new, old), {**without.causes, **with_thought.causes}
 
-    return Intrinsic("rlp", score, tools={"teacher": slow})
+    weights = {} if teacher is not None else {"teacher": slow}
+    return Intrinsic("rlp", score, weights=weights, asks=asked_of(engine))
 
 
 def places_in_text(text: str, every: int, ahead: int = 1, start: int = 1) -> tuple[list[str], list[str]]:

@@ -14,7 +14,7 @@ from guerdon.data.rollouts import Rollouts
 from guerdon.errors import DataError
 from guerdon.intrinsic.likelihoods import reduce_logprobs
 from guerdon.intrinsic.references import NO_OPENING, reference_scores
-from guerdon.intrinsic.reward import Intrinsic, Values
+from guerdon.intrinsic.reward import Intrinsic, Values, asked_of
 from guerdon.intrinsic.running import Average
 from guerdon.intrinsic.scoring import engine_of
 from guerdon.systems.catalogue import system
@@ -72,7 +72,7 @@ def rlpr(
         causes = {i: cause for i, cause in scored.causes.items() if np.isnan(values[i])}
         return values, causes
 
-    return Intrinsic("rlpr", score)
+    return Intrinsic("rlpr", score, asks=asked_of(engine))
 
 
 def combine(

@@ -7,7 +7,7 @@ from typing import Any
 from guerdon.context import Context
 from guerdon.data.rollouts import Rollouts
 from guerdon.intrinsic.likelihoods import reduce_logprobs, relative_perplexity_drop
-from guerdon.intrinsic.reward import Intrinsic, Values
+from guerdon.intrinsic.reward import Intrinsic, Values, asked_of
 from guerdon.intrinsic.scoring import Place, engine_of, own_ids, prompt_ids, score_places, with_ids
 from guerdon.systems.catalogue import system
 
@@ -48,4 +48,4 @@ def self_aligned_reward(
         drop = relative_perplexity_drop(with_question, without, floor)
         return weight * drop, {**alone.causes, **within.causes}
 
-    return Intrinsic("self-aligned-reward", score)
+    return Intrinsic("self-aligned-reward", score, asks=asked_of(engine))

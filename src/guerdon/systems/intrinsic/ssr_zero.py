@@ -11,7 +11,7 @@ import numpy as np
 from guerdon.context import Context
 from guerdon.data.rollouts import Rollouts
 from guerdon.engines.protocol import Sampling
-from guerdon.intrinsic.reward import Extractor, Intrinsic, Values, finder, meta_of
+from guerdon.intrinsic.reward import Extractor, Intrinsic, Values, asked_of, finder, meta_of
 from guerdon.intrinsic.scoring import engine_of
 from guerdon.judge.escaping import fence_all, nonce_for
 from guerdon.models.branches import seed_in_run
@@ -71,7 +71,7 @@ def ssr_zero(
                     out[i] = (1 - metric_weight) * out[i] + metric_weight * float(other)
         return out, causes
 
-    return Intrinsic("ssr-zero", score)
+    return Intrinsic("ssr-zero", score, asks=asked_of(engine), logprobs=False)
 
 
 def question(source: str, candidate: str) -> str:
