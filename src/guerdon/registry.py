@@ -22,12 +22,19 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "countdown": "guerdon.tasks.countdown:Countdown",
         "grid_world": "guerdon.tasks.grid_world:GridWorld",
         "hops": "guerdon.tasks.hop_world:HopQuestions",
+        "knowrl": "guerdon.learn.self_knowledge:SelfKnowledge",
+        "plain_text": "guerdon.tasks.plain_text:PlainText",
         "random_calculation": "guerdon.tasks.random_calculation:RandomCalculation",
         "reasoning_gym": "guerdon.tasks.reasoning_gym:ReasoningGym",
         "tools": "guerdon.tasks.tool_world:ToolQuestions",
+        "verifiers": "guerdon.tasks.verifiers_tasks:Verifiers",
     },
     "reward": {
         "audit.reasoning_patterns": "guerdon.audit.behaviours:reasoning_patterns",
+        "bench.answer_vote": "guerdon.bench.baselines:answer_vote",
+        "bench.length": "guerdon.bench.baselines:length",
+        "bench.step_classifier": "guerdon.bench.step_classifier:load",
+        "bench.step_count": "guerdon.bench.baselines:step_count",
         "judge.checklist": "guerdon.judge.factories:checklist",
         "judge.first_error": "guerdon.judge.factories:first_error",
         "judge.pairwise": "guerdon.judge.factories:pairwise",
@@ -114,12 +121,23 @@ _BUILTIN: dict[str, dict[str, str]] = {
     | {"levels": "guerdon.credit.written:levels"},
     "objective": {
         name: f"guerdon.learn.objective:{name}" for name in ("reinforce", "ppo", "gspo", "cispo", "minirl")
+    }
+    | {"dpo": "guerdon.learn.preferences:dpo"},
+    "pairs": {
+        "best_and_worst": "guerdon.systems.intrinsic.flr:pairs_of_extremes",
+        "confidence": "guerdon.systems.intrinsic.crew:pairs_by_confidence",
+        "outcome": "guerdon.learn.preferences:by_outcome",
     },
+    "loss": {"laser": "guerdon.systems.intrinsic.laser:Calibration"},
     "splitter": {
         name: f"guerdon.data.splitters:{name}"
         for name in ("blank_line", "newline", "regex", "sentence", "tags")
     },
-    "filter": {name: f"guerdon.learn.filters:{name}" for name in ("uniform_groups", "unscored", "band")},
+    "filter": {name: f"guerdon.learn.filters:{name}" for name in ("uniform_groups", "unscored", "band")}
+    | {
+        "deviation": "guerdon.systems.intrinsic.rlpr:DeviationFilter",
+        "reflective": "guerdon.systems.intrinsic.dro_r3:ReflectiveFilter",
+    },
 }
 _CATALOGUED = ("reward", "shape", "credit")
 _ADDED: dict[str, dict[str, Callable[..., Any]]] = {}

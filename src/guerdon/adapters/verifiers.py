@@ -1,12 +1,17 @@
-"""verifiers' traces (message graphs, as the plain dicts of their JSON) to Rollouts and back.
+"""verifiers v1: traces (message graphs) to Rollouts and back.
+
+    rollouts = from_traces(episode.traces)
+    advantage = gd.credit.rloo()(rollouts)
+    annotate(episode.traces, rollouts.replace(advantages=rollouts.tokens.with_values(advantage.values)))
 
 A trace stores every message once, as a node that knows its predecessor; a path from a root to a leaf is one
 rollout. What comes before the first sampled message is the prompt. A step is a sampled message and whatever
 follows it until the next one; steps that several paths share carry one `node`, so that methods for trees see
 the tree. `trace.rewards` become signals `NAME`, and `outcome` is their weighted sum.
 
-The trace itself rides along in `meta`, so that the way back gives the same trace with what was added:
-`node.advantages`, compact over the sampled tokens as verifiers' trainers read them, and rewards.
+Nothing is lost: `annotate` writes into the traces themselves what was added or edited, and `to_traces`, for
+rollouts that were on disk in between, gives the traces they came from, which ride along in `meta`. Rewards
+for verifiers' tasks are in `guerdon.adapters.verifiers_rewards`.
 """
 
 from __future__ import annotations
@@ -15,11 +20,12 @@ import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from guerdon.adapters import verifiers_graph as graph
+from guerdon.adapters.verifiers_chains import new_trace
 from guerdon.data.keys import stable_key
 from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
@@ -27,139 +33,158 @@ from guerdon.data.signal import Signal
 from guerdon.errors import DataError
 
 KEY = "verifiers"
-_PER_TOKEN = {
-    "logprobs": "logprobs",
-    "reference_logprobs": "ref_logprobs",
-    "entropies": "entropy",
-    "advantages": "advantages",
-}
 
 
-def from_traces(traces: Iterable[Mapping[str, Any]]) -> Rollouts:
+def from_traces(traces: Iterable[Any], keep: bool = True, trainable_only: bool = False) -> Rollouts:
     """One rollout per root-to-leaf path that holds a sampled message.
 
     Args:
-        traces: as `trace.model_dump(mode="json")` gives them; token ids are needed.
+        traces: `Trace`s or `Episode`s of verifiers, or mappings as they dump them. Their own JSON has rounded
+            log-probabilities: dump with `context={"float_decimals": None}`, or hand the objects over.
+        keep: carry the whole trace in `meta`, as `to_traces` needs it; `annotate` does not.
+        trainable_only: leave out what verifiers would not train on (agents that are not trained, abandoned
+            compactions).
 
     Returns:
         Rollouts grouped by `task.key` (else `task.hash`, else the task's content), with `step` partition,
-        `state`-free `node` ids, log-probabilities NaN on tokens that were not sampled.
+        `state`-free `node` ids, log-probabilities NaN on tokens that were not sampled. Text only, without
+        steps, where no node has token ids (traces of an evaluation).
 
     Raises:
         DataError: a node whose parent, mask or values do not fit (trace and node named), or no path at all.
     """
-    rows: dict[str, Any] = {name: [] for name in ("group", "prompt", "completion", "reference", "meta")}
-    paths: list[list[Mapping[str, Any]]] = []
-    ends: list[list[int]] = []
+    given = _traces(traces)
+    dumped = [graph.plain(trace) for trace in given]
+    with_tokens = any(node.get("token_ids") for trace in dumped for node in trace.get("nodes") or ())
+    rows: dict[str, list[Any]] = {
+        name: [] for name in ("group", "prompt", "completion", "reference", "meta", "truncated")
+    }
+    own_nodes: list[list[Mapping[str, Any]]] = []
     ids: list[int] = []
     kept: list[Mapping[str, Any]] = []
-    for number, trace in enumerate(traces):
+    for number, trace in enumerate(dumped):
         nodes = trace.get("nodes") or []
-        _check_nodes(nodes, number)
-        for leaf, path in _paths(nodes):
+        graph.check_nodes(nodes, number)
+        for leaf, path in graph.paths(nodes):
             sampled = [i for i, at in enumerate(path) if nodes[at].get("sampled")]
-            if not sampled:
+            counts = graph.trainable(trace, leaf)
+            if not sampled or (trainable_only and not counts):
                 continue
             own = [nodes[at] for at in path[sampled[0] :]]
-            paths.append(own)
-            ends.append(_step_ends(own))
+            own_nodes.append(own)
             ids += [stable_key(f"{number}/{path[i]}") for i in sampled]
             rows["group"].append(_group(trace, nodes, path[: sampled[0]]))
             rows["prompt"].append([nodes[at]["message"] for at in path[: sampled[0]]])
             rows["completion"].append([node["message"] for node in own])
             rows["reference"].append((trace.get("task") or {}).get("data"))
-            rows["meta"].append({KEY: {"trace": trace, "number": number, "leaf": leaf}})
+            rows["truncated"].append(graph.truncated(trace, path))
+            about = {"number": number, "leaf": leaf, "trainable": counts}
+            rows["meta"].append({KEY: about | ({"trace": trace} if keep else {})})
             kept.append(trace)
-    if not paths:
+    if not own_nodes:
         raise DataError("there is no sampled message in these traces")
-    tokens = Ragged.from_lists([[t for n in own for t in n["token_ids"]] for own in paths], np.int32)
-    acted = np.array([bool(m) for own in paths for n in own for m in n["mask"]], bool)
-    columns: dict[str, Any] = {
-        ours: _column(paths, theirs, tokens, acted) for theirs, ours in _PER_TOKEN.items()
-    }
-    cut = [own[-1].get("finish_reason") == "length" for own in paths]
-    return Rollouts(
-        tokens=tokens,
-        acted=tokens.with_values(acted),
-        truncated=np.array(cut),
-        partitions={"step": Ragged.from_lists(ends, np.int64)},
-        node=np.array(ids, np.int64),
-        signals=_signals(kept),
-        **columns,
-        **rows,
-    )
+    columns = _token_columns(own_nodes, ids) if with_tokens else {}
+    return Rollouts(signals=_signals(kept), **columns, **rows)  # type: ignore[arg-type]
 
 
 def to_traces(rollouts: Rollouts, rewards: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The traces that rollouts came from, with advantages and rewards; new ones where there are none.
+    """The traces that rollouts came from, with what was added and edited; new ones where there are none.
 
     Args:
-        rollouts: of `from_traces`, maybe with `advantages`; or any with tokens and completions.
+        rollouts: of `from_traces`, maybe with `advantages` or other token columns changed; or any with tokens
+            and completions.
         rewards: signals at rollout level to be written into `trace.rewards`, weight 1; a missing value is
             None. Of several paths of one trace the last one's value counts.
 
-    A node on several paths gets the mean of their advantages: credit that knows of the tree gives them the
-    same one. A new trace has no `agent`, which only verifiers itself can fill.
+    Returns:
+        Mappings that `verifiers.v1.WireTrace.model_validate` takes. Per-token fields of a node that differ
+        from the rollouts' columns are replaced; a node on several paths gets the mean of their advantages
+        (credit that knows of the tree gives them the same one).
 
     Raises:
-        DataError: no tokens, a signal that is not there, or completions whose turns do not fit the tokens.
+        DataError: no tokens, a signal that is not there, completions whose turns do not fit the tokens, or
+            edits that inserted or deleted tokens.
     """
-    if rollouts.tokens is None:
-        raise DataError("traces need tokens; these rollouts have text only")
-    for name in rewards:
-        if name not in rollouts.signals or rollouts.signals[name].level != "rollout":
-            raise DataError(f"expected a signal {name!r} per rollout, to be written as a reward")
+    _check_rewards(rollouts, rewards)
+    metas = rollouts.meta or [{}] * len(rollouts)
+    origins = [(meta or {}).get(KEY) for meta in metas]
     found: dict[Any, dict[str, Any]] = {}
-    sums: dict[tuple[Any, int], tuple[np.ndarray, int]] = {}
-    for row in range(len(rollouts)):
-        origin = ((rollouts.meta or [{}] * len(rollouts))[row] or {}).get(KEY)
-        key: Any = ("row", row) if origin is None else ("trace", origin["number"])
-        if key not in found:
-            found[key] = _new_trace(rollouts, row) if origin is None else copy.deepcopy(dict(origin["trace"]))
-        trace = found[key]
-        for name in rewards:
-            value = float(rollouts.signals[name].values[row])
-            trace.setdefault("rewards", {})[name] = (
-                None if np.isnan(value) else {"score": value, "weight": 1.0}
+    edits = graph.Edits()
+    for row, origin in enumerate(origins):
+        if origin is None:
+            if rollouts.tokens is None:
+                raise DataError("traces need tokens; these rollouts have text only")
+            found["row", row] = new_trace(rollouts, row)
+            _write_rewards(found["row", row], rollouts, row, rewards)
+            continue
+        if "trace" not in origin:
+            raise DataError(
+                f"row {row}: its trace was not kept (`from_traces(..., keep=False)`); "
+                "write into the traces with `annotate`"
             )
-        if rollouts.advantages is not None:
-            leaf = len(trace["nodes"]) - 1 if origin is None else origin["leaf"]
-            _add_advantages(trace["nodes"], leaf, rollouts.advantages[row], key, sums)
-    for (key, at), (total, count) in sums.items():
-        found[key]["nodes"][at]["advantages"] = (total / count).tolist()
+        number = origin["number"]
+        trace = found.setdefault(("trace", number), copy.deepcopy(dict(origin["trace"])))
+        _write_rewards(trace, rollouts, row, rewards)
+        if rollouts.tokens is not None:
+            edits.add(number, origin["trace"]["nodes"], origin["leaf"], _columns_of(rollouts, row), row)
+    for (number, at), fields in edits.fields().items():
+        found["trace", number]["nodes"][at].update(fields)
     return list(found.values())
 
 
-def _check_nodes(nodes: Sequence[Mapping[str, Any]], number: int) -> None:
-    for at, node in enumerate(nodes):
-        where = f"trace {number}: node {at}"
-        parent = node.get("parent")
-        if parent is not None and not 0 <= parent < at:
-            raise DataError(f"{where}: parent {parent!r} is no earlier node")
-        if len(node.get("mask", ())) != len(node.get("token_ids", ())):
-            raise DataError(f"{where}: mask and token_ids differ in length")
-        chosen = sum(map(bool, node.get("mask", ())))
-        for name in _PER_TOKEN:
-            values = node.get(name)
-            if values and len(values) != chosen:
-                raise DataError(
-                    f"{where}: expected {chosen} {name}, one per sampled token, got {len(values)}"
-                )
+def annotate(traces: Iterable[Any], rollouts: Rollouts, rewards: Sequence[str] = ()) -> None:
+    """Write advantages, edited token columns and rewards into the traces that rollouts came from.
+
+    Args:
+        traces: those that `from_traces` had, in the same order; objects or mappings, changed in place.
+        rollouts: of `from_traces`.
+        rewards: as for `to_traces`.
+
+    Raises:
+        DataError: rollouts from elsewhere, or what `to_traces` raises. Nothing is written then.
+    """
+    _check_rewards(rollouts, rewards)
+    given = _traces(traces)
+    edits = graph.Edits()
+    owners: list[int] = []
+    for row, meta in enumerate(rollouts.meta or [{}] * len(rollouts)):
+        origin = (meta or {}).get(KEY)
+        if origin is None or origin["number"] >= len(given):
+            raise DataError(f"row {row}: it did not come from these traces")
+        owners.append(origin["number"])
+        if rollouts.tokens is not None:
+            nodes = graph.get(given[origin["number"]], "nodes")
+            edits.add(origin["number"], nodes, origin["leaf"], _columns_of(rollouts, row), row)
+    for (number, at), fields in edits.fields().items():
+        node = graph.get(given[number], "nodes")[at]
+        for name, values in fields.items():
+            node.update({name: values}) if isinstance(node, dict) else setattr(node, name, values)
+    for row, number in enumerate(owners):
+        _write_rewards(given[number], rollouts, row, rewards)
 
 
-def _paths(nodes: Sequence[Mapping[str, Any]]) -> list[tuple[int, list[int]]]:
-    """Every leaf with the nodes from its root to it."""
-    inner = {node.get("parent") for node in nodes}
-    return [(leaf, _path_to(nodes, leaf)) for leaf in range(len(nodes)) if leaf not in inner]
+def _traces(traces: Iterable[Any]) -> list[Any]:
+    """Traces, those of episodes among them."""
+    found: list[Any] = []
+    for each in traces:
+        inner = each.get("traces") if isinstance(each, Mapping) else getattr(each, "traces", None)
+        found += [each] if inner is None else list(inner)
+    return found
 
 
-def _path_to(nodes: Sequence[Mapping[str, Any]], leaf: int) -> list[int]:
-    path: list[int] = []
-    at: int | None = leaf
-    while at is not None:
-        path.append(at)
-        at = nodes[at].get("parent")
-    return path[::-1]
+def _token_columns(own_nodes: Sequence[Sequence[Mapping[str, Any]]], ids: Sequence[int]) -> dict[str, Any]:
+    tokens = Ragged.from_lists([[t for n in own for t in n["token_ids"]] for own in own_nodes], np.int32)
+    acted = np.array([bool(m) for own in own_nodes for n in own for m in n["mask"]], bool)
+    columns: dict[str, Any] = {
+        ours: _column(own_nodes, theirs, tokens, acted) for theirs, ours in graph.COMPACT.items()
+    }
+    ends = Ragged.from_lists([_step_ends(own) for own in own_nodes], np.int64)
+    return columns | {
+        "tokens": tokens,
+        "acted": tokens.with_values(acted),
+        "partitions": {"step": ends},
+        "node": np.array(ids, np.int64),
+    }
 
 
 def _step_ends(path: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -188,16 +213,15 @@ def _group(trace: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], prompt:
 
 
 def _column(
-    paths: Sequence[Sequence[Mapping[str, Any]]], name: str, tokens: Ragged, acted: np.ndarray
+    own_nodes: Sequence[Sequence[Mapping[str, Any]]], name: str, tokens: Ragged, acted: np.ndarray
 ) -> Ragged | None:
     """A field that is compact over sampled tokens as a column of all, NaN (advantages: 0) elsewhere."""
-    if not any(node.get(name) for own in paths for node in own):
+    if not any(node.get(name) for own in own_nodes for node in own):
         return None
     compact: list[float] = []
-    for own in paths:
+    for own in own_nodes:
         for node in own:
-            chosen = sum(map(bool, node["mask"]))
-            compact += node.get(name) or [np.nan] * chosen
+            compact += node.get(name) or [np.nan] * sum(map(bool, node["mask"]))
     values = np.full(tokens.total, 0.0 if name == "advantages" else np.nan)
     values[acted] = compact
     return tokens.with_values(values)
@@ -218,85 +242,25 @@ def _signals(traces: Sequence[Mapping[str, Any]]) -> dict[str, Signal]:
     return signals
 
 
-def _add_advantages(
-    nodes: Sequence[dict[str, Any]],
-    leaf: int,
-    values: np.ndarray,
-    key: Any,
-    sums: dict[tuple[Any, int], tuple[np.ndarray, int]],
-) -> None:
-    path = _path_to(nodes, leaf)
-    first = next(i for i, at in enumerate(path) if nodes[at].get("sampled"))
-    start = 0
-    for at in path[first:]:
-        mask = np.array(nodes[at]["mask"], bool)
-        own = values[start : start + len(mask)][mask]
-        start += len(mask)
-        if len(own) and not np.isnan(own).all():  # a node that never had any
-            total, count = sums.get((key, at), (np.zeros(len(own)), 0))
-            sums[key, at] = total + own, count + 1
+def _columns_of(rollouts: Rollouts, row: int) -> dict[str, np.ndarray]:
+    """The token columns of a row that there are."""
+    names = ("tokens", "acted", *graph.COMPACT.values())
+    found = {name: getattr(rollouts, name) for name in names}
+    return {name: column[row] for name, column in found.items() if column is not None}
 
 
-def _new_trace(rollouts: Rollouts, row: int) -> dict[str, Any]:
-    """A chain of messages for a rollout that came from elsewhere."""
-    assert rollouts.tokens is not None and rollouts.acted is not None
-    prompt = None if rollouts.prompt is None else rollouts.prompt[row]
-    before = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt or [])
-    after = None if rollouts.completion is None else rollouts.completion[row]
-    messages = [{"role": "assistant", "content": after or ""}] if not isinstance(after, list) else after
-    nodes: list[dict[str, Any]] = [_node(message, [], [], None) for message in before]
-    tokens, acted = rollouts.tokens[row].tolist(), rollouts.acted[row].tolist()
-    logprobs = None if rollouts.logprobs is None else rollouts.logprobs[row]
-    for message, (start, stop) in zip(messages, _spans(messages, acted, row), strict=True):
-        mask = acted[start:stop]
-        own = None if logprobs is None else logprobs[start:stop][np.array(mask, bool)].tolist()
-        sampled = any(mask) or message.get("role") == "assistant"
-        nodes.append(_node(message, tokens[start:stop], mask, own) | {"sampled": sampled})
-    if rollouts.truncated[row]:
-        nodes[-1]["finish_reason"] = "length"
-    for at, node in enumerate(nodes):
-        node["parent"] = at - 1 if at else None
-    task = {"type": "guerdon", "data": {"reference": (rollouts.reference or [None] * len(rollouts))[row]}}
-    return {
-        "id": f"{row:032x}" if rollouts.id is None else rollouts.id[row],
-        "task": task | {"key": str(rollouts.group[row])},
-        "nodes": nodes,
-        "rewards": {},
-        "metrics": {},
-    }
+def _check_rewards(rollouts: Rollouts, rewards: Sequence[str]) -> None:
+    for name in rewards:
+        if name not in rollouts.signals or rollouts.signals[name].level != "rollout":
+            raise DataError(f"expected a signal {name!r} per rollout, to be written as a reward")
 
 
-def _node(message: Any, tokens: list[int], mask: list[bool], logprobs: list[float] | None) -> dict[str, Any]:
-    return {
-        "parent": None,
-        "message": message,
-        "sampled": False,
-        "token_ids": tokens,
-        "mask": [bool(each) for each in mask],
-        "logprobs": logprobs or [],
-        "finish_reason": None,
-    }
-
-
-def _spans(messages: Sequence[Mapping[str, Any]], acted: Sequence[bool], row: int) -> list[tuple[int, int]]:
-    """The tokens of every message: runs of the policy's are its messages, what lies between them the rest.
-
-    Several messages between two of the policy's cannot be told apart: the first of them has the tokens.
-    """
-    if len(messages) == 1:
-        return [(0, len(acted))]
-    edges = [0, *(i for i in range(1, len(acted)) if acted[i] != acted[i - 1]), len(acted)]
-    runs = [(a, b) for a, b in pairwise(edges) if b > a]
-    spans, at = [], 0
-    for i, message in enumerate(messages):
-        mine = message.get("role") == "assistant"
-        fits = at < len(runs) and acted[runs[at][0]] == mine
-        again = i > 0 and not mine and messages[i - 1].get("role") != "assistant"
-        if fits and not again:
-            spans.append(runs[at])
-            at += 1
+def _write_rewards(trace: Any, rollouts: Rollouts, row: int, rewards: Sequence[str]) -> None:
+    for name in rewards:
+        value = float(rollouts.signals[name].values[row])
+        if hasattr(trace, "record_reward"):
+            trace.record_reward(name, value)
+            trace.rewards[name] = None if np.isnan(value) else trace.rewards[name]
         else:
-            spans.append((spans[-1][1], spans[-1][1]) if spans else (0, 0))
-    if at != len(runs):
-        raise DataError(f"row {row}: {len(runs)} runs of tokens do not fit its {len(messages)} messages")
-    return spans
+            told = None if np.isnan(value) else {"score": value, "weight": 1.0}
+            trace.setdefault("rewards", {})[name] = told
