@@ -11,6 +11,11 @@ quickstart: .venv/.lab
 test: .venv/.dev bubblewrap
 	$(BIN)/python -m pytest -n 2
 
+# verl asks for other versions than the rest: it is tested in an environment of its own, on CPU. Without a GPU, set
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu to spare the CUDA build of torch.
+verl: .verl/.ready
+	.verl/bin/python -m pytest tests/verl_real
+
 lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -62,5 +67,11 @@ verifiers: .peers/.verifiers
 		pytest hypothesis -e .
 	touch $@
 
+.verl/.ready: pyproject.toml constraints-verl.txt
+	test -x .verl/bin/python || $(PYTHON) -m venv .verl
+	.verl/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-verl.txt \
+		-e '.[lab,math,serve,verl]' TransferQueue pytest hypothesis
+	touch $@
+
 clean:
-	rm -rf .venv .peers
+	rm -rf .venv .verl .peers

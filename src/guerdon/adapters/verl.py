@@ -1,17 +1,25 @@
 """verl: credit methods as advantage estimators, `algorithm.adv_estimator=guerdon_<name>`.
 
-    VERL_USE_EXTERNAL_MODULES=guerdon.adapters.verl_register python -m verl.trainer.main_ppo \\
-        algorithm.adv_estimator=guerdon_rloo ...
+    python -m verl.trainer.main_ppo algorithm.adv_estimator=guerdon_rloo ...
 
-verl hands an estimator the rewards per token, the mask of the policy's tokens and the prompt of each row, and
-nothing else. So a method sees `outcome`, the sum of a row's rewards, and where a row has several rewards that
-are not 0, each of them ends a step: `process`, `prm` and `steps` hold them per step. A step whose reward is
-exactly 0 is joined to the next one. Methods that need more (states, trees, critics, other models) say which
-signal is missing when they are called.
+Installed beside verl, guerdon registers itself (entry point `verl.plugins`). verl hands an estimator the
+rewards per token, the mask of the policy's tokens and the prompt of each row. From them a method sees
+
+    outcome       (rollout)  the sum of a row's rewards
+    reward        (token)    the rewards themselves
+    env           (step)     their sum per step; a step is a run of the policy's tokens and what the
+                             environment wrote after it, which the mask tells
+    turn_reward   (turn)     the same per turn
+    baseline      (rollout)  where verl computed reward baselines
+
+and with `dense`, where rewards stand at the end of steps, `process`, `prm` and `steps` per step. What verl's
+own trainer does not carry (token ids, states, log-probabilities, step scores of a reward) comes with
+`trainer.v1.trainer_mode=guerdon_sync`, see `verl_trainer`. A method that needs more says what is missing.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,13 +27,46 @@ from typing import Any
 import numpy as np
 
 from guerdon import registry
-from guerdon.data.ragged import Ragged
-from guerdon.data.rollouts import Rollouts
-from guerdon.data.signal import Signal
-from guerdon.errors import DataError
+from guerdon.adapters.verl_batch import Settings, around, around_now, rollouts_of, token_values
+from guerdon.errors import RecipeError, TrainingError
+
+__all__ = [
+    "around",
+    "check_version",
+    "compute_advantage",
+    "estimator",
+    "estimator_name",
+    "estimators",
+    "register",
+    "rollouts_of",
+]
 
 _log = logging.getLogger("guerdon.verl")
 PREFIX = "guerdon_"
+OLDEST, NEXT = (0, 9), (0, 10)
+_NOT_NAMED = {
+    "levels": "it is written out in recipes and has no name",
+    "gae": "verl trains its critic on the returns of its own `gae`",
+}
+
+
+def check_version(version: str) -> None:
+    """Refuse a verl older than what the adapter was made for; warn about one that is newer.
+
+    Raises:
+        TrainingError: names the range and the version that is installed.
+    """
+    supported = f"verl >= {_dotted(OLDEST)}, < {_dotted(NEXT)}"
+    parts = version.split(".")[:2]
+    numbers = tuple(map(int, parts)) if len(parts) == 2 and all(part.isdigit() for part in parts) else None
+    if numbers is None or numbers < OLDEST:
+        raise TrainingError(f"guerdon.adapters.verl needs {supported}, and {version} is installed")
+    if numbers >= NEXT:
+        _log.warning("guerdon.adapters.verl was made for %s, and %s is installed", supported, version)
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))
 
 
 def estimator_name(method: str) -> str:
@@ -33,80 +74,93 @@ def estimator_name(method: str) -> str:
     return PREFIX + method.replace("-", "_")
 
 
-def rollouts_of(rewards: np.ndarray, mask: np.ndarray, index: Any) -> Rollouts:
-    """Rollouts with signals from verl's arrays.
-
-    Args:
-        rewards: float (B, T), `token_level_rewards`.
-        mask: bool (B, T), `response_mask`: True on the policy's tokens. A row ends at its last such token.
-        index: (B,), equal for rows of one prompt; None: every row its own group.
-
-    Raises:
-        DataError: arrays of different shapes, or rewards behind a row's last token.
-    """
-    if rewards.shape != mask.shape or rewards.ndim != 2:
-        raise DataError(
-            f"expected rewards and mask of one shape (B, T), got {rewards.shape} and {mask.shape}"
-        )
-    places = np.arange(1, mask.shape[1] + 1)
-    lengths = (mask * places).max(axis=1, initial=0)
-    inside = places[None, :] <= lengths[:, None]
-    if np.any(rewards[~inside] != 0):
-        row = int(np.flatnonzero(((rewards != 0) & ~inside).any(axis=1))[0])
-        raise DataError(f"row {row}: a reward lies behind its last token of the policy")
-    tokens = Ragged.from_padded(np.zeros(mask.shape, np.int32), lengths)
-    values = Ragged.from_padded(rewards, lengths)
-    rows = [values[i] for i in range(len(values))]
-    # A reward that is not 0 ends a step, and so does the end of a row.
-    last = [np.append(np.flatnonzero(row) + 1, len(row)) for row in rows]
-    ends = [np.unique(each[each > 0]) for each in last]
-    steps = [row[end - 1] for row, end in zip(rows, ends, strict=True)]
-    per_step = np.concatenate(steps) if steps else np.empty(0)
-    groups = (
-        np.arange(len(mask))
-        if index is None
-        else np.unique(np.asarray(index).astype(str), return_inverse=True)[1]
-    )
-    signals = {name: Signal(per_step, "step", name) for name in ("process", "prm", "steps")}
-    signals["outcome"] = Signal(np.where(inside, rewards, 0.0).sum(axis=1), "rollout", "outcome")
-    return Rollouts(
-        tokens=tokens,
-        acted=Ragged.from_padded(mask.astype(bool), lengths),
-        group=np.asarray(groups, np.int64).reshape(-1),
-        partitions={"step": Ragged.from_lists(ends, np.int64)},
-        signals=signals,
-    )
+def estimators() -> dict[str, str]:
+    """Name in verl -> credit method, for every method that can be one of verl's estimators."""
+    methods = [*registry.names("credit"), *registry.published("credit")]
+    return {estimator_name(method): method for method in methods if method not in _NOT_NAMED}
 
 
-def estimator(method: str, settings: Mapping[str, Any] | None = None) -> Callable[..., Any]:
+def estimator(method: str, settings: Mapping[str, Any] | None = None, **how: Any) -> Callable[..., Any]:
     """A function as verl's registry takes it: keywords in, `(advantages, returns)` of shape (B, T) out.
 
     Args:
         method: a credit method's name.
-        settings: its parameters.
+        settings: its parameters; those in verl's `algorithm.guerdon.credit` are laid over them.
+        how: `dense`, `steps`, `state` (see `verl_batch.Settings`); those in `algorithm.guerdon` come first.
 
     Returns are the advantages: the methods here have no critic to be trained on them.
 
     Raises:
         RecipeError: an unknown method or parameter (when it is first called).
+        DataError: something the method needs is not in the batch (when it is called).
     """
-    made: list[Any] = []
+    made: dict[str, Any] = {}
+    name = estimator_name(method)
 
-    def compute(token_level_rewards: Any, response_mask: Any, index: Any = None, **_: Any) -> tuple[Any, Any]:
+    def compute(
+        token_level_rewards: Any,
+        response_mask: Any,
+        index: Any = None,
+        config: Any = None,
+        reward_baselines: Any = None,
+        **_: Any,
+    ) -> tuple[Any, Any]:
         import torch
 
-        if not made:
-            made.append(registry.build("credit", {"use": method, **(settings or {})}, estimator_name(method)))
+        given = Settings.of(config, how)
+        parameters = {**(settings or {}), **given.credit}
+        key = json.dumps(parameters, sort_keys=True, default=str)
+        if key not in made:
+            made[key] = registry.build("credit", {"use": method, **parameters}, name)
         rewards = token_level_rewards.detach().double().cpu().numpy()
-        rollouts = rollouts_of(rewards, response_mask.detach().cpu().numpy() > 0, index)
-        advantage = made[0](rollouts)
-        assert rollouts.tokens is not None
-        rows = Ragged(advantage.values, rollouts.tokens.offsets).to_padded(0.0, rewards.shape[1])
+        baselines = None if reward_baselines is None else reward_baselines.detach().double().cpu().numpy()
+        mask = response_mask.detach().cpu().numpy() > 0
+        batch = rollouts_of(rewards, mask, index, around_now(), given, baselines)
+        advantage = made[key](batch.rollouts, batch.rollouts.signals, batch.ctx)
+        rows = token_values(batch, advantage, rewards.shape, name)
         found = torch.as_tensor(rows, dtype=token_level_rewards.dtype, device=token_level_rewards.device)
         return found, found.clone()
 
-    compute.__name__ = estimator_name(method)
+    compute.__name__ = name
     return compute
+
+
+def compute_advantage(
+    data: Any, method: str, settings: Mapping[str, Any] | None = None, tokenizer: Any = None, **how: Any
+) -> Any:
+    """verl's batch with `advantages` and `returns`, for training loops of one's own.
+
+    Args:
+        data: a `DataProto` with `token_level_rewards` (or `rm_scores`) and `response_mask`; everything else
+            it carries is used (`responses`, log-probabilities, `values`, and the non-tensor columns `uid`
+            and `guerdon`).
+        method, settings, how: see `estimator`.
+        tokenizer: of the policy, where `steps` names a splitter.
+
+    Returns:
+        `data`, changed in place as verl's own function does.
+
+    Raises:
+        RecipeError, DataError: see `estimator`.
+    """
+    from guerdon.adapters.verl_batch import columns_of
+
+    batch = data.batch
+    if "response_mask" not in batch:
+        raise RecipeError("compute_advantage: the batch has no `response_mask`")
+    rewards = batch["token_level_rewards" if "token_level_rewards" in batch else "rm_scores"]
+    with around(columns_of(batch, data.non_tensor_batch, tokenizer)):
+        advantages, returns = estimator(method, settings, **how)(
+            token_level_rewards=rewards,
+            response_mask=batch["response_mask"],
+            index=data.non_tensor_batch.get("uid"),
+            reward_baselines=batch.get("reward_baselines"),
+        )
+    batch["advantages"], batch["returns"] = advantages, returns
+    return data
+
+
+_MADE: dict[str, Callable[..., Any]] = {}
 
 
 def register(add: Callable[[str], Callable[[Any], Any]] | None = None) -> list[str]:
@@ -121,14 +175,15 @@ def register(add: Callable[[str], Callable[[Any], Any]] | None = None) -> list[s
         from verl.trainer.ppo.core_algos import register_adv_est as add  # type: ignore[no-redef]
     assert add is not None
     done = []
-    for method in [*registry.names("credit"), *registry.published("credit")]:
-        if method == "levels":  # written out in recipes, not named
-            continue
-        try:
-            add(estimator_name(method))(estimator(method))
-            done.append(estimator_name(method))
+    for name, method in estimators().items():
+        try:  # the same function each time, so that registering twice changes nothing
+            add(name)(_MADE.setdefault(name, estimator(method)))
+            done.append(name)
         except Exception as error:
-            _log.error(
-                "guerdon: the advantage estimator %s was not registered: %s", estimator_name(method), error
-            )
+            _log.error("guerdon: the advantage estimator %s was not registered: %s", name, error)
     return done
+
+
+def missing_share(rewards: np.ndarray) -> float:
+    """Share of rows without a verdict (a reward that is NaN), for logs; rewards (B, T)."""
+    return float(np.isnan(rewards).any(axis=1).mean()) if len(rewards) else 0.0

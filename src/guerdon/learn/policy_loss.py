@@ -74,10 +74,8 @@ def policy_loss(
     Raises:
         TrainingError: a KL term without reference log-probs.
     """
-    log_ratio = (logp - batch.old).clamp(-_LOG_RATIO_LIMIT, _LOG_RATIO_LIMIT)
-    per_token, clipped = _surrogate(logp, log_ratio, batch, objective)
-    if objective.weight != "none":
-        per_token = per_token * off_policy_weight(logp, batch, objective)
+    log_ratio = bounded_log_ratio(logp, batch.old)
+    per_token, clipped = token_losses(logp, log_ratio, batch, objective)
     total = aggregate(per_token, batch, objective.aggregate, counts)
 
     def share(x: Tensor) -> Tensor:
@@ -96,6 +94,27 @@ def policy_loss(
         if objective.entropy:
             total = total - objective.entropy * aggregate(entropy, batch, objective.aggregate, counts)
     return total, metrics
+
+
+def token_losses(
+    logp: Tensor, log_ratio: Tensor, batch: TokenBatch, objective: Objective
+) -> tuple[Tensor, Tensor]:
+    """-W * PG per token, before it is aggregated, and which tokens were clipped (0/1), both (tokens,).
+
+    Args:
+        logp: log pi of every token, with gradients.
+        log_ratio: logp - old, bounded.
+        batch, objective: see `policy_loss`.
+    """
+    per_token, clipped = _surrogate(logp, log_ratio, batch, objective)
+    if objective.weight != "none":
+        per_token = per_token * off_policy_weight(logp, batch, objective)
+    return per_token, clipped
+
+
+def bounded_log_ratio(logp: Tensor, old: Tensor) -> Tensor:
+    """log pi - log pi_old, bounded so that its exponential stays finite."""
+    return (logp - old).clamp(-_LOG_RATIO_LIMIT, _LOG_RATIO_LIMIT)
 
 
 def _surrogate(
