@@ -35,6 +35,11 @@ ANALYSES = {
         "A first version, with an untrained policy, smaller step sizes and ten seeds, was undecided: +7.0 "
         "(-0.8 to 14.8); supported answers were rare in both arms (2 and 9 %)."
     ),
+    "random-calculation": (
+        "Coin flips alone move the policy by +1.3 points (-11.0 to 13.7), from -29 to +32 in single seeds: "
+        "at the step size that did best on the seeds for choosing one they are a random walk, not a gain. "
+        "The ten ways to answer include the right one, which correct rewards find within 20 updates."
+    ),
     "salt": (
         "Averaging over merged edges improves advantages a little (correlation 0.23 against 0.17, cosine "
         "0.18 against 0.16). No value travels along the graph, and an edge seen once keeps its noise. "
