@@ -169,6 +169,26 @@ def test_memory_reads_near_and_forgets_the_oldest():
     assert np.isnan(novelty(a, EpisodicMemory().read(a)))
 
 
+def test_memory_knows_a_query_again_whose_embedding_was_rounded_otherwise():
+    memory, rng = EpisodicMemory(queries=3, responses=5), np.random.default_rng(0)
+    keys = rng.normal(size=(4, 6))
+    for step in range(3):
+        for key in keys[:3]:
+            memory.write(key + rng.uniform(-2e-7, 2e-7, 6), np.full(2, float(step)))
+    assert len(memory) == 3
+    assert memory.read(keys[1]).tolist() == [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]
+    memory.write(keys[3], np.full(2, 9.0))
+    assert len(memory) == 3 and memory.read(keys[3]).tolist() == [[9.0, 9.0]]
+    again = EpisodicMemory(queries=3, responses=5)
+    again.load_state_dict(memory.state_dict())
+    for key in keys:
+        assert again.read(key, k=2).tolist() == memory.read(key, k=2).tolist()
+    narrow = EpisodicMemory(queries=1)
+    narrow.load_state_dict(memory.state_dict())
+    narrow.write(keys[3], np.zeros(2))
+    assert len(narrow) == 1 and narrow.read(keys[0]).tolist() == [[9.0, 9.0], [0.0, 0.0]]
+
+
 def test_information_gain_telescopes():
     prior = Belief({"a": {"x": 0.5, "y": 0.25, "z": 0.25}, "b": dict.fromkeys("1234", 0.25)})
     assert prior.entropy() == pytest.approx(3.5)

@@ -10,6 +10,8 @@ import numpy as np
 from guerdon.errors import DataError, RecipeError
 
 METRICS = ("cosine", "l2")
+SAME = 1e-5
+"""Largest difference, relative to the largest number, of two embeddings of one query."""
 
 
 class EpisodicMemory:
@@ -28,6 +30,7 @@ class EpisodicMemory:
             )
         self.queries, self.responses, self.metric = queries, responses, metric
         self.entries: dict[tuple[float, ...], list[tuple[float, ...]]] = {}
+        self._keys: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -46,17 +49,38 @@ class EpisodicMemory:
                     f"memory holds queries of width {len(known[0])} and responses of {len(known[1][0])}, "
                     f"got {len(key)} and {len(value)}: keep one embedder"
                 )
-        stored = self.entries.setdefault(key, [])
+        stored = self.entries[self._place(key)]
         stored.append(value)
         del stored[: -self.responses]
         while len(self.entries) > self.queries:
+            self._keys = self._matrix()[1:]
             del self.entries[next(iter(self.entries))]
+
+    def _place(self, key: tuple[float, ...]) -> tuple[float, ...]:
+        """The stored key this one equals, up to the rounding of an embedder's batches; else a new one."""
+        if key in self.entries:
+            return key
+        keys, wanted = self._matrix(), np.array(key)
+        if self.entries:
+            far = np.abs(keys - wanted).max(axis=1)
+            nearest = int(far.argmin())
+            if far[nearest] <= SAME * max(1.0, float(np.abs(wanted).max())):
+                return list(self.entries)[nearest]
+        self._keys = np.vstack([keys, wanted]) if self.entries else wanted[None]
+        self.entries[key] = []
+        return key
+
+    def _matrix(self) -> np.ndarray:
+        """All keys, float64 (queries, D)."""
+        if self._keys is None:
+            self._keys = np.array(list(self.entries))
+        return self._keys
 
     def read(self, query: np.ndarray, k: int = 1) -> np.ndarray:
         """Responses of the k nearest queries, float64 (found, D); (0, 0) from an empty memory."""
         if not self.entries:
             return np.empty((0, 0))
-        keys = np.array(list(self.entries))
+        keys = self._matrix()
         wanted = np.asarray(query, np.float64)
         if self.metric == "cosine":
             far = -(keys @ wanted) / np.maximum(np.linalg.norm(keys, axis=1) * np.linalg.norm(wanted), 1e-12)
@@ -71,6 +95,7 @@ class EpisodicMemory:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.entries = {tuple(key): [tuple(v) for v in values] for key, values in state["entries"]}
+        self._keys = None
 
 
 def distance_to_centroid(response: np.ndarray, stored: np.ndarray) -> float:
