@@ -100,7 +100,7 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     axes[0].set_title(result["metric"], fontsize=7)
     axes[0].tick_params(labelsize=7)
     if curves:
-        for arm in arms:
+        for arm in (arm for arm in arms if arm in curves):
             lines = np.array(curves[arm], np.float64)
             mean, spread = lines.mean(0), lines.std(0) / max(len(lines), 1) ** 0.5
             at = np.arange(len(mean))
