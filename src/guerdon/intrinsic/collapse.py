@@ -85,7 +85,8 @@ class CollapseWatch:
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": [list(pair) for pair in self.history]}
+        """What was seen; {} before anything was."""
+        return {"history": [list(pair) for pair in self.history]} if self.history else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.history = [(float(a), float(b)) for a, b in state["history"]]
@@ -120,6 +121,7 @@ def watch(
     truth = checker(rollouts, ctx)
     if truth.level != "rollout":
         return {}
-    texts = [rollouts.text(i) for i in range(len(rollouts))]
-    answers = [last_boxed(text) or text.strip() or None for text in texts]
-    return collapse_metrics(rollouts.signals[own[0]].values, truth.values, answers, rollouts)
+    find = getattr(task, "answer", None) or (lambda text: last_boxed(text) or text.strip() or None)
+    answers = [find(rollouts.text(i)) for i in range(len(rollouts))]
+    known = None if np.isnan(truth.values).all() else truth.values
+    return collapse_metrics(rollouts.signals[own[0]].values, known, answers, rollouts)

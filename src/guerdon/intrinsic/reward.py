@@ -122,3 +122,16 @@ def groups_of(rollouts: Rollouts) -> np.ndarray:
 def meta_of(rollouts: Rollouts, key: str) -> Sequence[Any]:
     """One entry of every row's meta, None where it has none."""
     return [(row or {}).get(key) for row in rollouts.meta or [{}] * len(rollouts)]
+
+
+def signal_of(rollouts: Rollouts, source: str) -> np.ndarray:
+    """One value per rollout of a signal, float64.
+
+    Raises:
+        DataError: there is none of that name.
+    """
+    if source not in rollouts.signals:
+        there = ", ".join(rollouts.signals) or "none"
+        raise DataError(f"pairs are chosen by the signal {source!r}; there is: {there}")
+    signal = rollouts.signals[source]
+    return signal.values if signal.level == "rollout" else rollouts.reduce(signal, "rollout", "mean").values

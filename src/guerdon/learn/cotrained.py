@@ -1,5 +1,6 @@
 """Models that learn along with the policy: when they score, when they learn, and how they are saved.
 
+A task that changes along with the policy prepares a step (`begin_step`) and learns from it (`end_step`).
 A reward that is `online` scores after the plain ones, whose signals it learns from (`observe`), before or
 after it has scored. A member of the recipe's `models` section attaches columns and signals before credit
 (`attach`) and learns after it. Either writes itself into the checkpoint, so that a resumed run repeats.
@@ -42,6 +43,17 @@ def score(rollouts: Rollouts, rewards: Mapping[str, Any], ctx: Context) -> tuple
     return rollouts, metrics
 
 
+def begin_step(task: Any, ctx: Context, count: int) -> None:
+    """Let a task that changes along prepare the step's problems."""
+    if hasattr(task, "begin_step"):
+        task.begin_step(ctx, count)
+
+
+def end_step(task: Any, rollouts: Rollouts, ctx: Context) -> dict[str, float]:
+    """Let such a task learn from the scored rollouts; what it reports."""
+    return task.end_step(rollouts, ctx) if hasattr(task, "end_step") else {}
+
+
 def attach(rollouts: Rollouts, models: Mapping[str, Any], ctx: Context) -> Rollouts:
     """Rollouts with what the models fill in."""
     for model in models.values():
@@ -77,7 +89,9 @@ def _learners(rewards: Mapping[str, Any], models: Mapping[str, Any], folder: Pat
         for kind, section in (("rewards", rewards), ("models", models))
         for name, model in section.items()
     ]
-    return [(place, model) for place, model in found if getattr(model, "online", False)]
+    return [
+        (place, model) for place, model in found if getattr(model, "saved", getattr(model, "online", False))
+    ]
 
 
 def _costs(members: Mapping[str, Any]) -> dict[str, float]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from guerdon.context import Context
 from guerdon.data.kernels import label_moments
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.engines.protocol import Sampling
 from guerdon.errors import DataError
+from guerdon.intrinsic.votes import cluster, members, winner
 from guerdon.learn.sampling import sample
 from guerdon.learn.statistics import Estimate, mean_interval, pass_at_k
 
@@ -29,6 +32,8 @@ class Evaluation:
         per_problem: avg@k of every problem, in problem order (for paired comparisons).
         truncated: share of completions cut by the token limit.
         unscored: completions whose check could not be computed.
+        majority, voted: share of problems whose most frequent answer, and whose answer of largest summed
+            score, is right; None where no vote was asked for.
     """
 
     k: int
@@ -39,6 +44,8 @@ class Evaluation:
     per_problem: np.ndarray
     truncated: float
     unscored: int
+    majority: Estimate | None = None
+    voted: Estimate | None = None
 
     def metrics(self) -> dict[str, float]:
         """Flat numbers for a run's log."""
@@ -56,6 +63,10 @@ class Evaluation:
                 f"eval/pass@{self.k}_low": self.pass_k.low,
                 f"eval/pass@{self.k}_high": self.pass_k.high,
             }
+        for name, found in (("maj", self.majority), ("vote", self.voted)):
+            if found is not None:
+                out |= {f"eval/{name}@{self.k}": found.mean, f"eval/{name}@{self.k}_low": found.low}
+                out |= {f"eval/{name}@{self.k}_high": found.high}
         if not np.isnan(self.steps.mean):
             out |= {
                 "eval/steps": self.steps.mean,
@@ -76,6 +87,8 @@ def evaluate(
     seed: int = 0,
     stop: tuple[str, ...] = (),
     turns: int | None = None,
+    vote: Any = None,
+    ctx: Context | None = None,
 ) -> Evaluation:
     """Sample k answers to each of `problems` problems of a split and check them.
 
@@ -83,6 +96,7 @@ def evaluate(
         temperature: default: greedy for k = 1, 1.0 otherwise.
         seed: of the draws; the problems of a split are always the same.
         turns: most turns of an episode, where the task is a world.
+        vote: a reward; its scores (NaN counts as 0) weigh the votes of a problem's answers. ctx: for it.
 
     Raises:
         DataError: no problems were asked for.
@@ -93,7 +107,35 @@ def evaluate(
     limits = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, stop=stop)
     rollouts = sample(engine, task, task.problems(split, problems), k, limits, turns)
     outcome = task.outcome(rollouts)
-    return summarise(rollouts, outcome, task.steps(rollouts) if task.has_steps else None, k)
+    found = summarise(rollouts, outcome, task.steps(rollouts) if task.has_steps else None, k)
+    if vote is None:
+        return found
+    scores = vote(rollouts, ctx).values
+    texts = [rollouts.text(i) for i in range(len(rollouts))]
+    plain, weighed = vote_outcomes(
+        [task.answer(text) for text in texts], rollouts.group, outcome.values, scores
+    )
+    return replace(found, majority=mean_interval(plain), voted=mean_interval(weighed))
+
+
+def vote_outcomes(
+    answers: Sequence[str | None], groups: np.ndarray, outcome: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the winner of a vote is right, per group: by numbers, and by summed scores; float64 (groups,).
+
+    Args:
+        answers: None never votes; equal texts vote together. outcome: (N,) 1 where an answer is right.
+        scores: (N,), negative ones and NaN count as 0. A tie goes to the answer seen first.
+    """
+    weights = np.maximum(np.nan_to_num(np.asarray(scores, np.float64)), 0.0)
+    both: list[list[float]] = [[], []]
+    for rows in members(groups):
+        clusters = cluster([answers[i] for i in rows.tolist()])
+        for right, given in zip(both, (None, weights[rows]), strict=True):
+            best = winner(clusters, weights=given)
+            first = rows[clusters.label == best]
+            right.append(float(outcome[first[0]] >= 1.0) if best >= 0 else 0.0)
+    return np.array(both[0]), np.array(both[1])
 
 
 def summarise(rollouts: Rollouts, outcome: Signal, steps: Signal | None, k: int) -> Evaluation:

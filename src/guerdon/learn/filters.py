@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from guerdon.context import Context
 from guerdon.data.kernels import label_moments
 from guerdon.data.rollouts import Rollouts
 from guerdon.errors import DataError
 from guerdon.registry import build
 
-Filter = Callable[[Rollouts], np.ndarray]
+Filter = Callable[..., np.ndarray]
+"""rollouts -> bool (rollouts,); one that names engines in `asks` is given the context too."""
 
 
 def uniform_groups(source: str = "outcome") -> Filter:
@@ -61,8 +63,10 @@ def build_filters(section: Sequence[Mapping[str, Any]]) -> list[Filter]:
     return [build("filter", spec, f"filters.{i}") for i, spec in enumerate(section)]
 
 
-def select(rollouts: Rollouts, filters: Sequence[Filter]) -> Rollouts:
-    """Rollouts that pass every filter."""
+def select(rollouts: Rollouts, filters: Sequence[Filter], ctx: Context | None = None) -> Rollouts:
+    """Rollouts that pass every filter; those behind one that lets nothing through are not asked."""
     for keep in filters:
-        rollouts = rollouts.select(keep(rollouts))
+        if len(rollouts):
+            kept = keep(rollouts, ctx) if getattr(keep, "asks", ()) else keep(rollouts)
+            rollouts = rollouts.select(kept)
     return rollouts

@@ -7,7 +7,6 @@ exactly. Left out on purpose: several machines (use the adapters) and asynchrono
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +19,12 @@ from guerdon.data.io import write
 from guerdon.data.rollouts import Rollouts
 from guerdon.engines.protocol import Sampling
 from guerdon.errors import RecipeError, TrainingError
-from guerdon.intrinsic.collapse import watch
+from guerdon.intrinsic.collapse import CollapseWatch, watch
 from guerdon.learn import cotrained, filters, signals
 from guerdon.learn.evaluation import Evaluation, evaluate
+from guerdon.learn.extra_losses import build_losses
 from guerdon.learn.interrupts import StopRequest
+from guerdon.learn.laps import Clock
 from guerdon.learn.policy_loss import reward_penalty
 from guerdon.learn.recipe import Recipe
 from guerdon.learn.sampling import check_sampler, longest, sample
@@ -49,6 +50,9 @@ class Training:
     objective: Any
     models: dict[str, Any] = field(default_factory=dict)
     reference: Any = None
+    losses: list[Any] = field(default_factory=list)
+    collapse: CollapseWatch = field(default_factory=CollapseWatch)
+    warning: str | None = None
     batch: Rollouts = field(init=False, repr=False)
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
 
@@ -79,12 +83,13 @@ class Training:
             filters=filters.build_filters(recipe.filters),
             credit=build("credit", recipe.credit, "credit"),
             objective=objective,
-            reference=engine.clone() if objective.kl.coef else None,
+            reference=engine.clone() if objective.needs_reference else None,
+            losses=build_losses(recipe.losses),
         )
 
     def step(self, step: int) -> tuple[dict[str, float], dict[str, float]]:
         """One update. Returns metrics and seconds per phase; leaves what was learnt from in `batch`."""
-        recipe, clock = self.recipe, _Clock()
+        recipe, clock = self.recipe, Clock()
         ctx = Context(
             progress=step / recipe.steps,
             step=step,
@@ -92,6 +97,7 @@ class Training:
             engines={"policy": self.engine, "reference": self.reference},
         )
         sampler = recipe.sampler
+        cotrained.begin_step(self.task, ctx, sampler.prompts)
         problems = self.task.problems(
             "train", sampler.prompts, seed=recipe.seed, start=step * sampler.prompts
         )
@@ -113,7 +119,8 @@ class Training:
                 ref_logprobs=self.reference.logprobs(rollouts, limits.scoring_temperature)
             )
         rollouts, taught = cotrained.score(rollouts, self.rewards, ctx)
-        taught |= watch(rollouts, self.rewards, self.task, ctx)
+        taught |= cotrained.end_step(self.task, rollouts, ctx)
+        taught |= self._watch(rollouts, ctx)
         clock.lap("score")
 
         rollouts = signals.shape(rollouts, self.shapes, ctx)
@@ -121,35 +128,48 @@ class Training:
         rollouts = signals.apply_truncation(rollouts, recipe.truncated)
         rollouts = signals.pay_for_distance(rollouts, reward_penalty(self.objective.kl))
         rollouts = cotrained.attach(rollouts, self.models, ctx)
-        learnt = filters.select(rollouts, self.filters)
+        learnt = filters.select(rollouts, self.filters, ctx)
         metrics["rollout/kept"] = len(learnt) / len(rollouts)
         if len(learnt) == 0:  # every group was filtered out: nothing to learn from this batch
             self.batch = rollouts
             return metrics, clock.laps
-        advantage, diagnostics = self.credit.explain(learnt, learnt.signals, ctx)
-        for source, numbers in diagnostics.items():
-            metrics |= {f"credit/{source}/{key}": value for key, value in numbers.items()}
-        self.batch = learnt = signals.keep_advantage(learnt, advantage)
+        if not hasattr(self.objective, "learn"):  # one that learns from pairs has no use for advantages
+            advantage, diagnostics = self.credit.explain(learnt, learnt.signals, ctx)
+            for source, numbers in diagnostics.items():
+                metrics |= {f"credit/{source}/{key}": value for key, value in numbers.items()}
+            learnt = signals.keep_advantage(learnt, advantage)
+        self.batch = learnt
         clock.lap("credit")
 
         metrics |= cotrained.observe(learnt, self.models, ctx)
-        metrics["lr"] = learning_rate(recipe.optim, step, recipe.steps)
-        metrics |= update(
-            self.engine,
-            learnt,
-            self.objective,
-            rng=np.random.default_rng([recipe.seed, step, 1]),
-            lr=metrics["lr"],
-            epochs=recipe.epochs,
-            minibatches=recipe.minibatches,
-            micro_rollouts=recipe.micro_rollouts,
-            max_grad_norm=recipe.optim.max_grad_norm,
-            max_length=longest(self.task, sampler.max_new_tokens, sampler.turns),
-            drop=learnt.truncated if recipe.truncated == "mask" else None,
-            temperature=limits.scoring_temperature,
-        )
+        metrics |= self._update(learnt, step, limits.scoring_temperature)
         clock.lap("update")
         return metrics, clock.laps
+
+    def _update(self, learnt: Rollouts, step: int, temperature: float) -> dict[str, float]:
+        """Passes of the objective over a batch; what it logs."""
+        recipe = self.recipe
+        rate = learning_rate(recipe.optim, step, recipe.steps)
+        settings: dict[str, Any] = {
+            "rng": np.random.default_rng([recipe.seed, step, 1]),
+            "lr": rate,
+            "epochs": recipe.epochs,
+            "minibatches": recipe.minibatches,
+            "micro_rollouts": recipe.micro_rollouts,
+            "max_grad_norm": recipe.optim.max_grad_norm,
+            "max_length": longest(self.task, recipe.sampler.max_new_tokens, recipe.sampler.turns),
+            "drop": learnt.truncated if recipe.truncated == "mask" else None,
+            "temperature": temperature,
+        }
+        if hasattr(self.objective, "learn"):
+            return {"lr": rate} | self.objective.learn(self.engine, learnt, **settings)
+        return {"lr": rate} | update(self.engine, learnt, self.objective, losses=self.losses, **settings)
+
+    def _watch(self, rollouts: Rollouts, ctx: Context) -> dict[str, float]:
+        """How a self-reward stands to the truth; a warning once it rises while that falls."""
+        metrics = watch(rollouts, self.rewards, self.task, ctx)
+        self.warning = self.collapse.add(metrics) if metrics else None
+        return metrics | ({"collapse/warning": float(self.warning is not None)} if metrics else {})
 
     def evaluate(self, step: int) -> dict[str, float]:
         """Evaluate the policy as it is after `step` updates."""
@@ -165,6 +185,8 @@ class Training:
             stop=tuple(self.recipe.sampler.stop),
             seed=self.recipe.seed,
             turns=self.recipe.sampler.turns,
+            vote=self.rewards[e.vote] if e.vote else None,
+            ctx=Context(step=step, engines={"policy": self.engine, "reference": self.reference}),
         )
         self.evaluations[step] = result
         return result.metrics()
@@ -172,14 +194,24 @@ class Training:
     def save(self, folder: Path) -> None:
         """Write everything a resumed run needs."""
         self.engine.save(folder, optimizer=True)
-        signals.save_states(signals.stateful(self.rewards, self.shapes, self.credit), folder)
+        signals.save_states(self._stateful(), folder)
         cotrained.save(self.rewards, self.models, folder)
 
     def load(self, folder: Path) -> None:
         """Inverse of `save`."""
         self.engine.load(folder)
-        signals.load_states(signals.stateful(self.rewards, self.shapes, self.credit), folder)
+        signals.load_states(self._stateful(), folder)
         cotrained.load(self.rewards, self.models, folder)
+
+    def _stateful(self) -> dict[str, Any]:
+        """Whatever may carry a state besides the weights, by its place in the recipe."""
+        kept = {f"filters.{i}": keep for i, keep in enumerate(self.filters)}
+        return {
+            **signals.stateful(self.rewards, self.shapes, self.credit),
+            **kept,
+            "task.": self.task,
+            "collapse.": self.collapse,
+        }
 
 
 def train(
@@ -213,12 +245,14 @@ def train(
                 metrics, seconds = training.step(step)
                 done, last = step + 1, step + 1 == recipe.steps
                 if recipe.eval.every and (done % recipe.eval.every == 0 or last):
-                    clock = _Clock()
+                    clock = Clock()
                     metrics |= training.evaluate(done)
                     seconds["evaluate"] = clock.lap("evaluate")
                 if recipe.save_rollouts_every and (done % recipe.save_rollouts_every == 0 or last):
                     run.save_rollouts(done, training.batch)
                 _log(run, done, metrics, seconds)
+                if training.warning is not None:
+                    run.warn(done, training.warning)
                 stopping = stop.asked and not last
                 if last or stopping or done % recipe.checkpoint.every == 0:
                     run.checkpoint(done, training.save, keep=recipe.checkpoint.keep)
@@ -257,16 +291,3 @@ def _resume(training: Training, run: Run) -> int:
 def _log(run: Run, step: int, metrics: dict[str, float], seconds: dict[str, float]) -> None:
     run.log(step, metrics)
     run.log(step, seconds, stream="timing")
-
-
-class _Clock:
-    """Seconds per phase."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> float:
-        now = time.perf_counter()
-        self.laps[name], self._last = now - self._last, now
-        return self.laps[name]

@@ -91,6 +91,11 @@ class Objective:
     aggregate: str = "token_mean"
     max_length: int | None = None
 
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the rollouts must carry `ref_logprobs`."""
+        return bool(self.kl.coef)
+
     def __post_init__(self) -> None:
         _one_of(self.ratio, RATIOS, "ratio")
         _one_of(self.clip, CLIPS, "clip")

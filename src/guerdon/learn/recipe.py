@@ -89,6 +89,8 @@ class Eval(Section):
         k: completions per problem, for avg@k and pass@k.
         temperature: of the sampling; None is greedy for k = 1, else 1.
         split: which problems.
+        vote: a reward whose scores weigh the votes of the k completions of a problem, beside the plain
+            majority.
     """
 
     where: ClassVar[str] = "eval"
@@ -97,6 +99,7 @@ class Eval(Section):
     k: int = setting(1, low=1)
     temperature: float | None = setting(None, low=0)
     split: Literal["train", "valid", "test"] = "valid"
+    vote: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,7 @@ class Recipe(Section):
         micro_rollouts: rollouts per forward pass; None lets the engine choose.
         truncated: a rollout cut by a limit keeps its advantage, is masked out of the loss, or is scored 0.
         filters: what drops rollouts before the update, applied in order.
+        losses: further losses in the optimiser steps of the objective.
         steps: length of the run. seed: of everything random.
         save_rollouts_every: steps between saved rollouts; 0 saves none.
         device: auto, cpu, mps, cuda or cuda:N. out: the run's folder.
@@ -145,6 +149,7 @@ class Recipe(Section):
     micro_rollouts: int | None = setting(None, low=1)
     truncated: Literal["keep", "mask", "zero"] = "keep"
     filters: list[Spec] = field(default_factory=list)
+    losses: list[Spec] = field(default_factory=list)
     steps: int = setting(100, low=1)
     seed: int = setting(0, low=0)
     eval: Eval = field(default_factory=Eval)
@@ -160,7 +165,8 @@ class Recipe(Section):
         put("rewards", {n: read_spec(s, f"rewards.{n}") for n, s in read_named(self.rewards, "rewards")})
         put("shape", {n: read_specs(s, f"shape.{n}") for n, s in read_named(self.shape, "shape")})
         put("models", {n: read_spec(s, f"models.{n}") for n, s in read_named(self.models, "models")})
-        put("filters", read_specs(self.filters, "filters"))
+        for name in ("filters", "losses"):
+            put(name, read_specs(getattr(self, name), name))
         super().__post_init__()
         if not self.rewards:
             raise RecipeError("rewards: at least one reward is needed, e.g. rewards: {outcome: task.outcome}")
@@ -169,6 +175,10 @@ class Recipe(Section):
                 raise RecipeError(
                     f"shape.{name}: no reward of that name{registry.nearest(name, self.rewards)}"
                 )
+        if self.eval.vote is not None and self.eval.vote not in self.rewards:
+            raise RecipeError(
+                f"eval.vote: no reward of that name{registry.nearest(self.eval.vote, self.rewards)}"
+            )
         rollouts = self.sampler.prompts * self.sampler.group
         if self.minibatches > rollouts:
             raise RecipeError(
@@ -271,6 +281,8 @@ class Recipe(Section):
         yield "credit", "credit", self.credit
         for i, spec in enumerate(self.filters):
             yield "filter", f"filters.{i}", spec
+        for i, spec in enumerate(self.losses):
+            yield "loss", f"losses.{i}", spec
         yield "objective", "objective", self.objective
         yield "engine", "engine", self.engine
 

@@ -12,7 +12,7 @@ from guerdon.learn.recipe_fields import annotations_of, conform, plain, show
 
 Spec = dict[str, Any]
 TASK_REWARDS = ("task.outcome", "task.steps")  # the task's own checkers, resolved by the loop
-_LIGHT = ("credit", "filter", "objective")
+_LIGHT = ("credit", "filter", "loss", "objective")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 
 

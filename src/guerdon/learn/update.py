@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from guerdon.data.kernels import segment_reduce
 from guerdon.data.rollouts import Rollouts
 from guerdon.errors import TrainingError
+from guerdon.intrinsic.tails import Extended, ExtraLoss
+from guerdon.learn.extra_losses import seen_by
 from guerdon.learn.objective import Objective
 from guerdon.learn.policy_loss import Counts, TokenBatch, policy_loss
 
@@ -27,6 +30,7 @@ def update(
     max_length: int = 1,
     drop: np.ndarray | None = None,
     temperature: float = 1.0,
+    losses: Sequence[ExtraLoss] = (),
 ) -> dict[str, float]:
     """`epochs` passes over the rollouts, one optimiser step per minibatch.
 
@@ -36,6 +40,7 @@ def update(
         max_length: constant of the "constant" aggregation where the objective names none.
         drop: bool (N,), rollouts whose tokens stay out of the loss.
         temperature: at which `logprobs` were recorded; the loss compares like with like.
+        losses: further ones, added to the objective's in every optimiser step.
 
     Returns:
         Means over the optimiser steps of the loss, gradient norm and the policy metrics.
@@ -55,7 +60,13 @@ def update(
                 continue
             batch = rollouts.select(rows)
             dropped = None if drop is None else drop[rows]
-            step = _Step(batch, objective, max_length, dropped, engine.device)
+            extras: list[Extended] = []
+            for extra in losses:
+                extras.append(extra(batch, engine))
+                batch = extras[-1].rollouts
+            if dropped is not None:
+                dropped = np.concatenate([dropped, np.zeros(len(batch) - len(dropped), bool)])
+            step = _Step(batch, objective, max_length, dropped, engine.device, extras)
             result = engine.train_step(
                 batch,
                 step,
@@ -72,10 +83,16 @@ class _Step:
     """The loss of one optimiser step, called once per micro-batch; adds up what is logged."""
 
     def __init__(
-        self, batch: Rollouts, objective: Objective, max_length: int, drop: np.ndarray | None, device: Any
+        self,
+        batch: Rollouts,
+        objective: Objective,
+        max_length: int,
+        drop: np.ndarray | None,
+        device: Any,
+        extras: Sequence[Extended] = (),
     ) -> None:
         assert batch.tokens is not None and batch.acted is not None
-        self.batch, self.objective, self.device = batch, objective, device
+        self.batch, self.objective, self.device, self.extras = batch, objective, device, extras
         counted = batch.acted.values
         if drop is not None:
             counted = counted & ~drop[batch.tokens.row_ids()]
@@ -104,6 +121,10 @@ class _Step:
             lengths=self._tensor(self.lengths[rows]),
         )
         loss, metrics = policy_loss(stats.logprobs, stats.entropy, inputs, self.objective, self.counts)
+        for extra in self.extras:
+            share, more = extra.loss(seen_by(extra, stats, rows, tokens), rows[rows < len(extra.rollouts)])
+            loss = loss + share
+            metrics |= {key: torch.as_tensor(value) for key, value in more.items()}
         for key, value in metrics.items():
             self.sums[key] = self.sums[key] + value if key in self.sums else value
         return loss, {}

@@ -212,6 +212,11 @@ class Run:
         latest = self.checkpoints.latest()
         self._sealed = latest[0] if latest else -1
 
+    def warn(self, step: int, text: str) -> None:
+        """Note in the status what people should know; a newer warning takes the place of an older one."""
+        self._must_write()
+        self._set_status(warning=f"step {step}: {text}")
+
     def finish(self, status: str = "finished", reason: str | None = None) -> None:
         """Write how the run ended ("finished", "interrupted" or "failed") and free the folder."""
         if status not in ENDINGS:
@@ -241,7 +246,7 @@ class Run:
 
     @property
     def status(self) -> dict[str, Any]:
-        """`state`, `reason`, `step`, `steps`, `started`, `ended`, `resumed`, `host`, `pid`.
+        """`state`, `reason`, `step`, `steps`, `started`, `ended`, `resumed`, `host`, `pid`, `warning`.
 
         A run that says "running" while nobody holds its lock was killed; its state reads "killed".
         """

@@ -29,6 +29,7 @@ import numpy as np
 
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError
+from guerdon.tasks.answers import last_boxed, last_tag
 
 if TYPE_CHECKING:
     from guerdon.context import Context
@@ -101,6 +102,10 @@ class Task(ABC):
     @abstractmethod
     def grade(self, completion: str, reference: Any, meta: Mapping[str, Any]) -> float:
         """1.0 where the answer is right, else 0.0; raises Unscorable where this cannot be decided."""
+
+    def answer(self, completion: str) -> str | None:
+        """The answer alone, for votes: the last box, the last tag, or the whole text; None if blank."""
+        return last_boxed(completion) or last_tag(completion) or completion.strip() or None
 
     def score(self, completion: str, reference: Any, meta: Mapping[str, Any]) -> float:
         """Value of the `outcome` signal in [0, 1]; the grade, unless the task has a graded reward."""

@@ -159,6 +159,11 @@ class Chain(Task):
         match = _ANSWER.fullmatch(last)
         return float(match is not None and match.group(1) == expected)
 
+    def answer(self, completion: str) -> str | None:
+        """The number of the last step, where that is an answer."""
+        match = _ANSWER.fullmatch((_segments(completion) or [""])[-1])
+        return match.group(1) if match else None
+
     def split_steps(self, completion: str) -> list[int]:
         """One step per `;` and one for what follows the last."""
         ends = [at + 1 for at, character in enumerate(completion) if character == ";"]

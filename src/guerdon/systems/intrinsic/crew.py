@@ -9,7 +9,7 @@ import numpy as np
 from guerdon.context import Context
 from guerdon.data.kernels import segment_reduce
 from guerdon.data.rollouts import Rollouts
-from guerdon.intrinsic.reward import Intrinsic, Values, asked_of
+from guerdon.intrinsic.reward import Intrinsic, Values, asked_of, signal_of
 from guerdon.intrinsic.scoring import (
     NO_ROOM,
     Place,
@@ -40,7 +40,7 @@ def crew(engine: Any = None) -> Intrinsic:
     Args:
         engine: who is asked, also about other models' solutions; default: the policy of the run.
 
-    For selection and preference pairs (`confidence_pairs`); as an online reward it drives confidence up.
+    For selection and preference pairs (`pairs_by_confidence`); as an online reward it drives confidence up.
 
     Reference: Du et al., arXiv 2510.13501.
     """
@@ -73,6 +73,27 @@ def answer_characters(text: str) -> tuple[int, int] | None:
     start, end, content = found[-1]
     at = text.rindex(content, start, end)
     return (at, at + len(content)) if content else None
+
+
+def pairs_by_confidence(
+    source: str = "confidence",
+    correct: str = "outcome",
+    success: float = 0.5,
+    top_k: int | None = None,
+    positive_only: bool = False,
+) -> Any:
+    """`confidence_pairs` of a scored batch, for `objective: {use: dpo, pairs: {use: confidence, ...}}`.
+
+    Args:
+        source: the signal with this reward. correct: the signal of a verifier, correct above `success`.
+    """
+
+    def choose(rollouts: Rollouts) -> np.ndarray:
+        right = signal_of(rollouts, correct) > success
+        confidence = np.where(np.isnan(signal_of(rollouts, correct)), np.nan, signal_of(rollouts, source))
+        return confidence_pairs(confidence, right, rollouts.groups()[0], top_k, positive_only)
+
+    return choose
 
 
 def confidence_pairs(

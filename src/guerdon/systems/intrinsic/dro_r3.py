@@ -138,6 +138,60 @@ def keep_prompts(
     return within
 
 
+class ReflectiveFilter:
+    """The filter `reflective` of recipes: `keep_prompts` on every batch.
+
+    Args:
+        opening: the mark the reference follows.
+        worst, top_k, drop: see `keep_prompts`; the lowest share is that of the batch.
+        every: batches from one judgement to the next; those between are kept whole.
+        judge: "policy" or "reference". engine: who is asked instead.
+
+    Groups with fewer than two thoughts that can be scored are dropped.
+
+    Reference: Xu et al., arXiv 2506.13351v1, which filters the whole data set at intervals.
+    """
+
+    def __init__(
+        self,
+        opening: str = "<answer>",
+        worst: float = 0.1,
+        top_k: int = 100,
+        drop: float = 0.2,
+        every: int = 1,
+        judge: str = "policy",
+        engine: Any = None,
+    ) -> None:
+        if not (0 < worst <= 1 and 0 <= drop < 1 and top_k >= 1 and every >= 1):
+            raise RecipeError(
+                f"reflective: worst in (0, 1], drop in [0, 1), top_k and every >= 1; got {worst!r}, "
+                f"{drop!r}, {top_k!r}, {every!r}"
+            )
+        self.opening, self.worst, self.top_k, self.drop = opening, worst, top_k, drop
+        self.every, self.judge, self.engine = every, judge, engine
+        self.asks = (judge,)
+
+    def __call__(self, rollouts: Rollouts, ctx: Context | None = None) -> np.ndarray:
+        """bool (rollouts,): what is kept."""
+        kept = np.zeros(len(rollouts), bool)
+        if ctx is not None and ctx.step % self.every:
+            return ~kept
+        asked = engine_of(self.engine, ctx, "the reflective filter", self.judge)
+        scored = reference_scores(asked, rollouts, self.opening, statistics=("logprob", "rank"))
+        groups, ranks, sigma = [], [], []
+        for rows in members(groups_of(rollouts)):
+            known = rows[[int(i) not in scored.causes for i in rows]]
+            if len(known) > 1:
+                groups.append(rows)
+                ranks.append(np.stack(_rows_of_one_reference(scored.stats["rank"], known)))
+                table = np.stack(_rows_of_one_reference(scored.logprobs, known))
+                sigma.append(float(deviations(table).max()))
+        passed = keep_prompts(ranks, np.array(sigma), self.worst, self.top_k, self.drop)
+        for rows in (rows for rows, ok in zip(groups, passed, strict=True) if ok):
+            kept[rows] = True
+        return kept
+
+
 def _rows_of_one_reference(logprobs: Any, rows: np.ndarray) -> list[np.ndarray]:
     found = [logprobs[int(i)] for i in rows]
     if len({len(row) for row in found}) > 1:

@@ -11,8 +11,9 @@ from guerdon.context import Context
 from guerdon.data.rollouts import Rollouts
 from guerdon.errors import RecipeError
 from guerdon.intrinsic.likelihoods import reduce_logprobs
-from guerdon.intrinsic.reward import Intrinsic, Values, asked_of
+from guerdon.intrinsic.reward import Intrinsic, Values, asked_of, signal_of
 from guerdon.intrinsic.scoring import Place, encoded, engine_of, own_ids, prompt_ids, score_places, with_ids
+from guerdon.intrinsic.votes import members
 from guerdon.systems.catalogue import system
 
 Phrases = Mapping[str, tuple[Sequence[str], Sequence[str]]]
@@ -97,10 +98,13 @@ def aggregate(table: np.ndarray, names: Sequence[str], how: str) -> np.ndarray:
     return table.mean(axis=1) if how == "mean" else table.max(axis=1)
 
 
+def pairs_of_extremes(source: str = "outcome") -> Any:
+    """`best_and_worst` of a scored batch, for `objective: {use: dpo, pairs: best_and_worst}`."""
+    return lambda rollouts: best_and_worst(signal_of(rollouts, source), rollouts.groups()[0])
+
+
 def best_and_worst(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Preference pairs (argmax, argmin) of every group, int64 (pairs, 2); none where all are equal."""
-    from guerdon.intrinsic.votes import members
-
     pairs = []
     for rows in members(groups):
         rows = rows[~np.isnan(values[rows])]

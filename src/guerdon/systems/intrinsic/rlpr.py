@@ -99,7 +99,10 @@ def repeats(text: str, words: int = 10, times: int = 10) -> bool:
 
 
 class DeviationFilter:
-    """Keep prompts whose rewards deviate enough: std >= beta m, m a running mean of the batches' mean std.
+    """The filter `deviation` of recipes: keep prompts whose rewards deviate enough, std >= beta m, with m a
+    running mean of the batches' mean std.
+
+    Its state is saved with a run. The batch is not refilled: the steps after the start are smaller.
 
     Args:
         beta, ratio: of the threshold and the average. warm: batches whose mean std starts the average.
