@@ -19,7 +19,7 @@ from guerdon.bench.files import read_rows
 from guerdon.bench.run import evaluate_candidate, evaluate_saved
 from guerdon.cli import app
 from guerdon.data.signal import Signal
-from guerdon.errors import DataError, RecipeError
+from guerdon.errors import DataError
 
 DATA = os.environ.get("GUERDON_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="GUERDON_DATA (real model outputs) is not set")
@@ -184,7 +184,7 @@ def test_candidates(tmp_path):
         ]
         == 100
     )
-    with pytest.raises(RecipeError, match="saved rewards only"):
+    with pytest.raises(DataError, match="no field 'question'"):
         evaluate_candidate("multi-rm", data, oracle)
 
 

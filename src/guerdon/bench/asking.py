@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from guerdon.bench import judgebench, prmbench, processbench, rewardbench2, rewardmath, rmbench
+from guerdon.bench import judgebench, multi_rm, prmbench, processbench, rewardbench2, rewardmath, rmbench
 from guerdon.bench.aggregate import AGGREGATIONS, aggregate
-from guerdon.bench.candidates import Watch, score_steps, score_texts
+from guerdon.bench.candidates import Watch, score_either, score_steps, score_texts
 from guerdon.bench.files import read_rows, unique
 from guerdon.bench.judges import ask_pairs, decisions, find_errors, win
 from guerdon.bench.report import Report
@@ -203,8 +203,34 @@ def _beaten(
     return pairs, unread
 
 
+def _multi_rm(
+    asking: Asking,
+    verifier: str | None = None,
+    aggregation: str | None = None,
+    sizes: Sequence[int] = (1, 2, 4, 8, 16),
+    runs: int = 100,
+    seed: int = 0,
+) -> Report:
+    multi_rm.aggregation_of(verifier or "gorm", aggregation)  # a wrong setting is refused before asking
+    rows = multi_rm.load(asking.data)
+    problems = [r["question"] for r in rows for _ in r["cots"]]
+    steps = [[cot] if isinstance(cot, str) else cot for r in rows for cot in r["cots"]]
+    group = np.repeat(np.arange(len(rows)), [len(r["cots"]) for r in rows])
+    values = score_either(asking.reward, problems, steps, group, asking.begin(len(problems)), asking.causes)
+    per_step = any(len(some) > 1 for some in values)
+    how = multi_rm.aggregation_of(verifier or ("dprm" if per_step else "gorm"), aggregation)
+    taken = iter(values)
+    questions = [
+        multi_rm.question(r, {"rewards": [next(taken) for _ in r["cots"]]}, how, str(r["q_id"])) for r in rows
+    ]
+    report = multi_rm.report(questions, len(rows), sizes, runs, seed)
+    report.notes.append(f"a solution's rewards are aggregated by {how}")
+    return report
+
+
 ASKED: dict[str, tuple[Callable[..., Report], tuple[str, ...]]] = {
     "judgebench": (_judgebench, ()),
+    "multi-rm": (_multi_rm, ("verifier", "aggregation", "sizes", "runs", "seed")),
     "processbench": (_processbench, ("threshold", "tune_on", "sweep")),
     "prmbench": (_prmbench, ("threshold",)),
     "rewardbench2": (_rewardbench2, ()),

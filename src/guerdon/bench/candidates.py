@@ -100,6 +100,41 @@ def score_steps(
     return out
 
 
+def score_either(
+    reward: Any,
+    problems: Sequence[str],
+    solutions: Sequence[Sequence[str]],
+    group: Sequence[int] | np.ndarray,
+    watch: Watch | None = None,
+    causes: Counter[str] | None = None,
+) -> list[list[float]]:
+    """One number per solution, or one per step where the reward gives those, as a list per solution.
+
+    Args:
+        group: which solutions answer the same problem, in order; whole groups are scored together.
+
+    Raises:
+        DataError: the reward returns values at another level.
+    """
+    labels, out, start = np.asarray(group, np.int64), [], 0
+    ends = np.flatnonzero(np.diff(labels, append=np.nan)) + 1
+    while start < len(problems):
+        stop = int(ends[np.searchsorted(ends, min(start + _CHUNK, len(problems)))])
+        rows = slice(start, stop)
+        rollouts = with_steps(problems[rows], solutions[rows]).replace(group=labels[rows])
+        signal = reward(rollouts)
+        if signal.level not in ("rollout", "step"):
+            raise DataError(
+                f"the benchmark needs one value per answer or step; the reward gives one per {signal.level}"
+            )
+        out += [part.tolist() for part in np.split(signal.values, rollouts.offsets(signal.level)[1:-1])]
+        _note(causes, signal)
+        start = stop
+        if watch is not None:
+            watch(rows.stop - rows.start)
+    return out
+
+
 def with_steps(problems: Sequence[str], solutions: Sequence[Sequence[str]]) -> Rollouts:
     """Text rollouts whose partition `step` (character end offsets) follows the given steps."""
     texts, ends = [], []

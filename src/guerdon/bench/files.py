@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from guerdon.bench import hub
 from guerdon.errors import DataError
 from guerdon.registry import nearest
 
@@ -18,7 +19,8 @@ def read_rows(path: str | Path, fields: Mapping[str, Any], what: str) -> Rows:
     """All rows of a file.
 
     Args:
-        path: .json (a list of objects, or one object of columns), .jsonl, .parquet; .gz of the first two.
+        path: .json (a list of objects, or one object of columns), .jsonl, .parquet; .gz of the first two; or
+            a data set of the hub, `hub:OWNER/NAME@SPLIT` (see `guerdon.bench.hub`).
         fields: name -> type or tuple of types every row must have. `None` as type: anything.
         what: the schema's name, for messages.
 
@@ -26,10 +28,13 @@ def read_rows(path: str | Path, fields: Mapping[str, Any], what: str) -> Rows:
         DataError: no such file, not parseable, empty, or a field missing or of another type; names the file,
             the row and the field, and offers the nearest field found.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; expected {what}")
-    rows = _parquet(path) if path.suffix == ".parquet" else _text(path, what)
+    if hub.is_address(path):
+        rows = hub.rows(str(path), what)
+    else:
+        path = Path(path)
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; expected {what}")
+        rows = _parquet(path) if path.suffix == ".parquet" else _text(path, what)
     if not rows:
         raise DataError(f"{path}: empty; expected {what}")
     for at, row in enumerate(rows):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ RULES = ("best_of_n", "weighted_vote", "majority_vote", "pass")
 _UNKNOWN = 0.5
 _SCHEMA = "solutions {q_id, cot_ids, parsed_answers: [one per solution], answer, optional category}"
 _FIELDS = {"q_id": (str, int), "cot_ids": list, "parsed_answers": list, "answer": None}
+_ASKED = (
+    "solutions {q_id, question, cot_ids, cots: [text or steps], parsed_answers: [one per solution], answer}"
+)
 _REWARDS = "rewards {q_id, cot_ids, rewards: [list of numbers per solution]}"
 
 
@@ -52,6 +55,36 @@ def choose(answers: Sequence[str], rewards: Sequence[float], rule: str) -> str:
     return max(weights, key=weights.__getitem__)
 
 
+def aggregation_of(verifier: str, aggregation: str | None = None) -> str:
+    """How a kind of verifier's rewards become one number, unless `aggregation` says otherwise.
+
+    Raises:
+        RecipeError: an unknown kind or aggregation.
+    """
+    if verifier not in VERIFIERS:
+        raise RecipeError(f"verifier: unknown kind {verifier!r}{nearest(verifier, VERIFIERS)}")
+    how = aggregation or VERIFIERS[verifier]
+    aggregate([1.0], how)
+    return how
+
+
+def load(path: str | Path) -> list[dict[str, Any]]:
+    """Questions with the texts of their solutions, as a candidate reads them.
+
+    Raises:
+        DataError: fields missing, duplicate ids, or other numbers of solutions and answers; the row is named.
+    """
+    rows = read_rows(path, {"question": str, "cots": list} | _FIELDS, _ASKED)
+    unique(rows, "q_id", path)
+    for at, row in enumerate(rows):
+        if len(row["cots"]) != len(row["parsed_answers"]):
+            raise DataError(
+                f"{path}, row {at + 1}: {len(row['cots'])} cots and {len(row['parsed_answers'])} "
+                f"parsed_answers; expected {_ASKED}"
+            )
+    return rows
+
+
 def evaluate_rewards(
     data: str | Path,
     rewards: str | Path,
@@ -71,16 +104,14 @@ def evaluate_rewards(
     Raises:
         DataError: fields missing or lists of different lengths. RecipeError: an unknown verifier.
     """
-    if verifier not in VERIFIERS:
-        raise RecipeError(f"verifier: unknown kind {verifier!r}{nearest(verifier, VERIFIERS)}")
-    how = aggregation or VERIFIERS[verifier]
+    how = aggregation_of(verifier, aggregation)
     rows = read_rows(data, _FIELDS, _SCHEMA)
     given = read_rows(rewards, {"q_id": (str, int), "rewards": list}, _REWARDS)
     found = match(unique(rows, "q_id", data), given, "q_id", rewards)
     questions = []
     for row, answer in zip(rows, found, strict=True):
         if answer:
-            questions.append(_question(row, answer, how, f"{rewards}: q_id {row['q_id']!r}"))
+            questions.append(question(row, answer, how, f"{rewards}: q_id {row['q_id']!r}"))
     return report(questions, len(rows), sizes, runs, seed)
 
 
@@ -133,9 +164,14 @@ def _runs(question: tuple[str, str, list[str], str, list[float]], n: int, runs: 
     return out
 
 
-def _question(
-    row: dict[str, Any], answer: dict[str, Any], how: str, where: str
+def question(
+    row: Mapping[str, Any], answer: Mapping[str, Any], how: str, where: str
 ) -> tuple[str, str, list[str], str, list[float]]:
+    """(id, category, answers, right answer, rewards) of a row and `{rewards: [list or number per solution]}`.
+
+    Raises:
+        DataError: other numbers of rewards and solutions.
+    """
     answers = ["N/A" if a is None else str(a) for a in row["parsed_answers"]]
     lists = answer["rewards"]
     if len(lists) != len(answers):

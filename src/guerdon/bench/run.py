@@ -17,15 +17,15 @@ from guerdon.registry import nearest
 BENCHMARKS = ("judgebench", "multi-rm", "processbench", "prmbench", "rewardbench2", "rewardmath", "rmbench")
 """Names `guerdon bench` knows."""
 HUBS = {
-    "judgebench": "ScalerLab/JudgeBench",
-    "multi-rm": "dongboklee/<set>_<model>_test",
-    "processbench": "Qwen/ProcessBench",
-    "prmbench": "hitsmy/PRMBench_Preview",
-    "rewardbench2": "allenai/reward-bench-2",
-    "rewardmath": "RewardMATH/RewardMATH_direct",
-    "rmbench": "THU-KEG/RM-Bench",
+    "judgebench": "hub:ScalerLab/JudgeBench@gpt",
+    "multi-rm": "hub:dongboklee/<set>_<model>_test@<category>",
+    "processbench": "hub:Qwen/ProcessBench@gsm8k+math+olympiadbench+omnimath",
+    "prmbench": "hub:hitsmy/PRMBench_Preview",
+    "rewardbench2": "hub:allenai/reward-bench-2@test",
+    "rewardmath": "hub:RewardMATH/RewardMATH_direct",
+    "rmbench": "hub:THU-KEG/RM-Bench",
 }
-"""Where the data is published on the Hugging Face hub; download a file of it and give its path."""
+"""Where the data is published on the Hugging Face hub, as `--data` takes it; a file does, too."""
 
 
 def check_name(name: str) -> str:
@@ -37,7 +37,7 @@ def check_name(name: str) -> str:
 
 def options_of(name: str) -> tuple[str, ...]:
     """Options of a benchmark when a candidate is asked; all other settings are the candidate's own."""
-    return ASKED[name][1] if name in ASKED else ()
+    return ASKED[name][1]
 
 
 def evaluate_saved(
@@ -71,7 +71,7 @@ def evaluate_saved(
     needs_data, function, allowed = table[kinds[0]]
     if needs_data and data is None:
         raise RecipeError(
-            f"{name} --{kinds[0]} needs --data FILE, the benchmark's own file (hub: {HUBS[name]})"
+            f"{name} --{kinds[0]} needs --data FILE, the benchmark's own file, or --data {HUBS[name]}"
         )
     settings = dict(options or {})
     for key in settings:
@@ -113,19 +113,19 @@ def evaluate_candidate(
 ) -> Report:
     """The report of a reward asked afresh.
 
-    ProcessBench and PRMBench need a reward with one value per step; the others one value per answer. A
-    pairwise judge answers JudgeBench and RewardMATH in both orders, a critic ProcessBench.
+    ProcessBench and PRMBench need a reward with one value per step; the others one value per answer
+    (multi-rm takes either). A pairwise judge answers JudgeBench and RewardMATH in both orders, a critic
+    ProcessBench.
 
     Args:
-        options: threshold (processbench, prmbench), tune_on, sweep (processbench), aggregation (rewardmath).
+        options: threshold (processbench, prmbench), tune_on, sweep (processbench), aggregation (rewardmath),
+            verifier, aggregation, sizes, runs, seed (multi-rm).
         watch: given the number of texts, returns what is told of progress.
 
     Raises:
         DataError: the file does not have the benchmark's fields, or the reward gives values at another level.
     """
-    if check_name(name) not in ASKED:
-        raise RecipeError(f"{name} evaluates saved rewards only: give --scores FILE")
-    ask, allowed = ASKED[name]
+    ask, allowed = ASKED[check_name(name)]
     settings = dict(options or {})
     for key in settings:
         if key not in allowed:
