@@ -210,7 +210,9 @@ def serve(
 
 @app.command()
 def audit(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A reward: a name, or file.py:function.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A reward: a name, or file.py:function. Or a run's folder.")
+    ],
     settings: Settings = None,
     items: Annotated[
         str | None, typer.Option(metavar="SET", help="math, text, choice, code, sql or tools.")
@@ -238,7 +240,7 @@ def audit(
     seed: Annotated[int, typer.Option(min=0, help="Of the problems and of training.")] = 0,
     json: Json = False,
 ) -> None:
-    """Attack a reward before a policy does."""
+    """Attack a reward before a policy does; or see whether a run's reward left the truth."""
     forward.call(
         "guerdon.cli.audit:audit_command",
         name=name,

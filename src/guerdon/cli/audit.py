@@ -35,7 +35,12 @@ def audit_command(
     seed: int,
     json: bool,
 ) -> int:
-    """Audit, print a table or JSON, write the page, leave with 1 where `max_fpr` is passed."""
+    """Audit, print a table or JSON, write the page, leave with 1 where `max_fpr` is passed.
+
+    The folder of a run in place of a reward is looked at for a reward that rose while the truth fell.
+    """
+    if Path(name).is_dir():
+        return _run(Path(name), json)
     if data is not None and items is not None:
         raise RecipeError("give either --items or --data, not both")
     reward = load(parse_specs([name], show.parse_settings(settings))[0])
@@ -58,6 +63,26 @@ def audit_command(
         _print(found)
     if max_fpr is not None and not found.max_fpr <= max_fpr:
         show.note(f"failed: the worst false-positive rate {found.max_fpr:.4g} is above {max_fpr:g}")
+        return FAILED
+    return 0
+
+
+def _run(folder: Path, json: bool) -> int:
+    """Print how a run's reward went against the truth; 1 where they went apart."""
+    from guerdon.audit.collapse import audit_run
+
+    found = audit_run(folder)
+    if json:
+        show.print_json(found.to_dict())
+    else:
+        rows = [
+            [t.name, show.number(t.first), show.number(t.last), show.count(t.steps)] for t in found.trends
+        ]
+        show.print_table(["watched", "first", "last", "steps"], rows, title=str(folder))
+    if not found.against:
+        show.note("no true checker was logged: whether the reward still follows the truth cannot be told")
+    if found.since is not None:
+        show.note(f"warning: {found.warning} (since step {found.since}; held against {found.against})")
         return FAILED
     return 0
 

@@ -45,8 +45,13 @@ def train_with_progress(
 
     found = run.latest_checkpoint() if resume else None
     with show.progress(recipe.steps, description, done=found[0] if found else 0, quiet=quiet) as bar:
+        warned = False
 
         def advance(step: int, metrics: dict[str, float]) -> None:
+            nonlocal warned
+            if metrics.get("collapse/warning") and not warned:
+                warned = True
+                show.note(f"warning: {run.status.get('warning')}")
             shown = {"accuracy": metrics.get("accuracy/train"), "length": metrics.get("rollout/length")}
             bar.advance(**{name: value for name, value in shown.items() if value is not None})
 
