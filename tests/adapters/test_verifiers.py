@@ -95,6 +95,17 @@ def test_credit_lands_on_nodes_compactly() -> None:
     assert again.advantages[0].tolist() == [0, 4.5, 5.5, 0, 0, 0, 6.0]
 
 
+def test_paths_that_agree_give_a_shared_node_that_very_number() -> None:
+    trace = branching()
+    trace["nodes"].append(node(2, "assistant", [15], 1))
+    rollouts = from_traces([trace])
+    assert rollouts.tokens is not None and len(rollouts) == 3
+    odd = -11.55592878375062  # (odd + odd + odd) / 3 is another number
+    values = np.full(rollouts.tokens.total, odd)
+    (again,) = to_traces(rollouts.replace(advantages=rollouts.tokens.with_values(values)))
+    assert again["nodes"][2]["advantages"] == [odd, odd]
+
+
 def test_a_method_for_groups_runs_on_traces() -> None:
     traces = [
         branching() | {"id": str(i), "rewards": {"correct": {"score": float(i), "weight": 1.0}}}

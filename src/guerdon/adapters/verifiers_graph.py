@@ -119,7 +119,7 @@ class Edits:
     """
 
     def __init__(self) -> None:
-        self._sums: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
+        self._advantages: dict[tuple[int, int], list[np.ndarray]] = {}
         self._fields: dict[tuple[int, int], dict[str, list[Any]]] = {}
 
     def add(
@@ -144,8 +144,7 @@ class Edits:
             mask = own["acted"].astype(bool)
             advantages = own.pop("advantages", None)
             if advantages is not None and mask.any() and not np.isnan(advantages[mask]).all():
-                total, count = self._sums.get((trace, at), (np.zeros(int(mask.sum())), 0))
-                self._sums[trace, at] = total + advantages[mask], count + 1
+                self._advantages.setdefault((trace, at), []).append(advantages[mask])
             changed = _changed(nodes[at], own, mask)
             known = self._fields.setdefault((trace, at), changed)
             if repr(known) != repr(changed):  # NaN is equal to itself here
@@ -155,8 +154,12 @@ class Edits:
     def fields(self) -> dict[tuple[int, int], dict[str, list[Any]]]:
         """New values of fields by trace and node; nodes of which nothing changed are not there."""
         found = {key: dict(fields) for key, fields in self._fields.items() if fields}
-        for key, (total, count) in self._sums.items():
-            found.setdefault(key, {})["advantages"] = (total / count).tolist()
+        for key, paths_say in self._advantages.items():
+            first, agree = paths_say[0], all(np.array_equal(paths_say[0], each) for each in paths_say)
+            # The mean of equal numbers may round.
+            found.setdefault(key, {})["advantages"] = (
+                first if agree else np.mean(paths_say, axis=0)
+            ).tolist()
         return found
 
 
