@@ -83,8 +83,9 @@ class Load:
         """All of it in a line."""
         each = [1000 * spent / max(len(self.times), 1) for spent in (self.server, self.client)]
         return (
-            f"{name:14} {self.rate:7,.0f} scores/s, {len(self.times):5} requests, p50 "
-            f"{self.quantile(0.5):6.1f} ms, p99 {self.quantile(0.99):6.1f} ms, {self.failed} failed; processor time "
+            f"{name:14} {self.rate:7,.0f} scores/s, {len(self.times):5} requests, "
+            f"p50 {self.quantile(0.5):6.1f} ms, p99 {self.quantile(0.99):6.1f} ms, {self.failed} failed; "
+            "processor time "
             f"per request: server {each[0]:.1f} ms, client {each[1]:.2f} ms; load {os.getloadavg()[0]:.1f}"
         )
 

@@ -55,6 +55,8 @@ def serve_command(
     made = server.with_token(given, no_auth)
     listening = server.listen(made)
     desk = server.open_desk(rewards, show.parse_settings(settings), options)
+    for note in desk.notes:
+        typer.echo(f"note: {note}", err=True)
     where = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     typer.echo(f"serving {', '.join(desk.plans)} on {where} (description: {where}/docs)", err=True)
     if made.token is None:

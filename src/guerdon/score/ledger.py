@@ -6,9 +6,10 @@ is being scored, and hands out the rest, every piece of work once. A piece is a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Protocol
 
 from guerdon.errors import StoreError
 from guerdon.score import cells as cell_forms
@@ -20,7 +21,7 @@ from guerdon.score.pool import Answer, Task
 from guerdon.score.spec import Policy, Spec
 from guerdon.score.tally import RewardTally
 from guerdon.scoring import Reward
-from guerdon.store.verdicts import VerdictCache
+from guerdon.store.verdicts import Verdicts
 
 _RECENT = 1 << 17
 _FIRST, _MOST = 16, 2048  # units in a task
@@ -69,6 +70,18 @@ class Pending:
     tallies: dict[str, RewardTally] = field(default_factory=dict)
 
 
+class Cache(Protocol):
+    """What is asked of a verdict cache, see `guerdon.store.verdicts.VerdictCache`."""
+
+    def reward(self, fingerprint: bytes, name: str = "", version: str = "") -> int: ...
+
+    def expect(self, reward: int, questions: int) -> None: ...
+
+    def get(self, reward: int, contents: Sequence[bytes]) -> Verdicts: ...
+
+    def put(self, reward: int, verdicts: Mapping[bytes, float | str]) -> None: ...
+
+
 class Shelf:
     """The verdict cache as one reward sees it; a cache that fails is not asked again.
 
@@ -79,9 +92,7 @@ class Shelf:
         records: about how many will be asked for; None where nobody knows.
     """
 
-    def __init__(
-        self, cache: VerdictCache | None, plan: Plan, notes: list[str], records: int | None = None
-    ) -> None:
+    def __init__(self, cache: Cache | None, plan: Plan, notes: list[str], records: int | None = None) -> None:
         self._cache = cache if plan.fingerprint is not None else None
         self._notes = notes
         self._id = 0

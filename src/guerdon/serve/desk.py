@@ -2,15 +2,15 @@
 
 Enters: chunks of records from any number of requests. Leaves: one object of signals per record, told to
 whoever asked. The thread owns what `guerdon score` owns in its run: ledgers (known verdicts, duplicates, who
-waits for what), the verdict cache, and the answers of the workers.
+waits for what) and the answers of the workers; it reads the verdict cache, see `guerdon.serve.keeping`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,9 +25,9 @@ from guerdon.score.pool import Answer, Pool, Task
 from guerdon.score.settle import Settler
 from guerdon.score.splice import Item, stream
 from guerdon.score.tally import RewardTally
-from guerdon.store.verdicts import VerdictCache
+from guerdon.serve.keeping import Keeper
 
-_FLUSH = 0.5  # seconds until what is known is in the file, where other processes see it
+_log = logging.getLogger("guerdon.serve")
 
 Signals = dict[str, dict[str, Any]]
 """Signal name -> {level, values, causes?}, as in a record."""
@@ -71,31 +71,32 @@ class Desk:
     Args:
         plans: the rewards that are served.
         pool: workers for them; None where all are called in the desk's thread.
-        cache: of verdicts; the desk's from now on.
+        keeper: of verdicts; the desk's from now on.
         parts: whether parts of composite rewards are wanted.
         notes: collects what people should know.
 
     Attributes:
         plans: label -> plan.
         broken: why nothing can be scored any more, None while all is well.
+        notes: what people should know.
     """
 
     def __init__(
         self,
         plans: Sequence[Plan],
         pool: Pool | None,
-        cache: VerdictCache | None,
+        keeper: Keeper | None,
         parts: bool = False,
         notes: list[str] | None = None,
     ) -> None:
         self.plans = {plan.label: plan for plan in plans}
         self.broken: str | None = None
-        self._notes = notes if notes is not None else []
-        self._pool, self._cache, self._parts = pool, cache, parts
+        self.notes = notes if notes is not None else []
+        self._pool, self._keeper, self._logged = pool, keeper, len(self.notes)
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue() if pool is None else pool.answers
         self._jobs: list[_Job] = []
-        self._closing, self._written = False, time.monotonic()
-        self._ledgers = {plan.label: Ledger(plan, Shelf(cache, plan, self._notes)) for plan in plans}
+        self._closing = False
+        self._ledgers = {plan.label: Ledger(plan, Shelf(keeper, plan, self.notes)) for plan in plans}
         self._callers = {
             plan.label: Caller(plan.reward, plan.traits, parts, NoClock())
             for plan in plans
@@ -125,6 +126,8 @@ class Desk:
         """Answer what was submitted, write what is known, end the workers."""
         self._inbox.put(None)
         self._thread.join()
+        if self._keeper is not None:
+            self._keeper.close()
         if self._pool is not None:
             self._pool.close()
 
@@ -133,16 +136,11 @@ class Desk:
     def _run(self) -> None:
         while not (self._closing and not self._jobs and self._inbox.empty()):
             try:
-                with contextlib.suppress(queue.Empty):
-                    self._take(self._inbox.get(timeout=_FLUSH))
+                self._take(self._inbox.get())
                 self._deliver()
+                self._log_notes()
             except Exception as error:  # a fault of ours: nobody is to wait for ever because of it
                 self._break(error)
-            if time.monotonic() - self._written > _FLUSH:
-                self._flush()
-        self._flush()
-        if self._cache is not None:
-            self._cache.close()
 
     def _take(self, item: Any) -> None:
         if item is None:
@@ -204,17 +202,10 @@ class Desk:
                 outcome = error
             job.tell(outcome)
 
-    def _flush(self) -> None:
-        self._written = time.monotonic()
-        if self._cache is None:
-            return
-        try:
-            self._cache.flush()
-        except GuerdonError as error:  # the server goes on without it
-            self._notes.append(str(error))
-            with contextlib.suppress(GuerdonError):
-                self._cache.close()
-            self._cache = None
+    def _log_notes(self) -> None:
+        for note in self.notes[self._logged :]:
+            _log.warning("going on without the verdict cache: %s", note)
+        self._logged = len(self.notes)
 
 
 def _scored(job: _Job) -> Scored:

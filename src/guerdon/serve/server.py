@@ -19,6 +19,7 @@ from guerdon.score import planning
 from guerdon.score.report import Options
 from guerdon.serve.app import make_app
 from guerdon.serve.desk import Desk
+from guerdon.serve.keeping import Keeper
 from guerdon.serve.settings import Settings, is_loopback
 
 _HEAD_BYTES = 64 << 10
@@ -51,8 +52,9 @@ def open_desk(
         if pool is not None:
             pool.describe()
         cache = planning.open_cache(options, plans, notes)
+        keeper = None if cache is None else Keeper(cache)
         opened.pop_all()
-    return Desk(plans, pool, cache, options.parts, notes)
+    return Desk(plans, pool, keeper, options.parts, notes)
 
 
 def with_token(settings: Settings, anyone: bool = False) -> Settings:
