@@ -11,7 +11,7 @@
     --custom-advantage-function-path guerdon.adapters.slime.use_credit
 
 slime asks for post-processed rewards where it has all samples, and for advantages where a rank has its part
-of them. So credit is assigned in the first place, one value per token of the response, and rides to the second
+of them. So credit is assigned in the first place, one value per token of the response, and rides to the other
 in the field `rewards`, which slime then logs as a mean per token; `raw_reward` stays what the reward said.
 Leave `--normalize-advantages` off, or slime whitens them again.
 """
