@@ -128,7 +128,7 @@ def test_rewardmath_against_each_wrong_solution_in_both_orders(tmp_path):
     assert report.metrics["pairwise"]["accuracy"] == pytest.approx(100 / 3)
     assert report.metrics["pairwise"]["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 2) / 3)
     assert (report.n, report.expected) == (3, 4) and len(client.asked) == 2 * 8
-    assert any("1 verdicts are null" in note for note in report.notes)
+    assert any("1 verdicts could not be read" in note for note in report.notes)
 
 
 def test_critic_values_and_its_votes():

@@ -224,7 +224,8 @@ def _multi_rm(
         multi_rm.question(r, {"rewards": [next(taken) for _ in r["cots"]]}, how, str(r["q_id"])) for r in rows
     ]
     report = multi_rm.report(questions, len(rows), sizes, runs, seed)
-    report.notes.append(f"a solution's rewards are aggregated by {how}")
+    report.notes += [f"a solution's rewards are aggregated by {how}"]
+    report.notes += multi_rm.unusable_note(multi_rm.unusable(values))
     return report
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,3 +131,29 @@ def match(
             raise DataError(f"{where}, row {at + 1}: {name} {key!r} is not in the benchmark file")
         out[place[key]] = dict(answers[at])
     return out
+
+
+def numbers(values: Sequence[Any], where: str) -> list[float]:
+    """Scores as floats; null is a missing one (NaN).
+
+    Raises:
+        DataError: something else than a number stands there; its place is named.
+    """
+    out = []
+    for at, value in enumerate(values):
+        if value is not None and not isinstance(value, int | float):
+            raise DataError(f"{where}, score {at + 1}: {value!r:.60} is no number; expected a number or null")
+        try:
+            out.append(math.nan if value is None else float(value))
+        except OverflowError as error:
+            raise DataError(f"{where}, score {at + 1}: too large a number") from error
+    return out
+
+
+def check_texts(row: Mapping[str, Any], field: str, where: str, what: str) -> None:
+    """Refuse a list that holds something else than texts."""
+    for at, text in enumerate(row[field]):
+        if not isinstance(text, str):
+            raise DataError(
+                f"{where}: entry {at + 1} of {field!r} is {type(text).__name__}, expected a text; {what}"
+            )

@@ -112,8 +112,10 @@ def _decisions(row: dict[str, Any], where: str) -> tuple[str | None, str | None]
         )
     found = []
     for judgment in judgments:
-        decision = judgment.get("decision") if isinstance(judgment, dict) else None
-        if decision not in _DECISIONS:
+        if judgment is not None and not (isinstance(judgment, dict) and "decision" in judgment):
+            raise DataError(f"{where}: judgment {judgment!r:.60} has no field 'decision'; expected {_SCHEMA}")
+        decision = None if judgment is None else judgment["decision"]
+        if not isinstance(decision, str | None) or decision not in _DECISIONS:
             raise DataError(f"{where}: decision {decision!r}, expected 'A>B', 'B>A', 'A=B' or null")
         found.append(decision)
     return found[0], flip(found[1]) if len(found) == 2 else None

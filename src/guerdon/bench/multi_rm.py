@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from guerdon.bench.aggregate import aggregate
-from guerdon.bench.files import match, read_rows, unique
+from guerdon.bench.files import match, numbers, read_rows, unique
 from guerdon.bench.report import Metric, Report, Table
 from guerdon.errors import DataError, RecipeError
 from guerdon.registry import nearest
@@ -37,6 +37,18 @@ def yes_probability(yes: float | None, no: float | None) -> float:
     if yes is None or no is None:
         return math.nan if yes is no else float(no is None)
     return 1.0 / (1.0 + math.exp(no - yes))
+
+
+def unusable(lists: Sequence[Any]) -> int:
+    """How many solutions have no reward at all, or only missing ones."""
+    return sum(
+        all(r is None or r != r for r in (some if isinstance(some, list) else [some])) for some in lists
+    )
+
+
+def unusable_note(count: int) -> list[str]:
+    """What a report says of them."""
+    return [f"{count} solutions have no usable reward and count as {_UNKNOWN}"] if count else []
 
 
 def solution_reward(rewards: Sequence[float | None] | None, how: str) -> float:
@@ -112,7 +124,9 @@ def evaluate_rewards(
     for row, answer in zip(rows, found, strict=True):
         if answer:
             questions.append(question(row, answer, how, f"{rewards}: q_id {row['q_id']!r}"))
-    return report(questions, len(rows), sizes, runs, seed)
+    out = report(questions, len(rows), sizes, runs, seed)
+    out.notes += unusable_note(sum(unusable(answer["rewards"]) for answer in found if answer))
+    return out
 
 
 def report(
@@ -176,6 +190,6 @@ def question(
     lists = answer["rewards"]
     if len(lists) != len(answers):
         raise DataError(f"{where}: {len(lists)} rewards for {len(answers)} solutions")
-    rewards = [solution_reward(r if isinstance(r, list) else [r], how) for r in lists]
+    rewards = [solution_reward(numbers(r if isinstance(r, list) else [r], where), how) for r in lists]
     category = str(row.get("category", "all"))
     return str(row["q_id"]), category, answers, str(row["answer"]).lower(), rewards

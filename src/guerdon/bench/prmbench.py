@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from guerdon.bench.files import match, read_rows, unique
+from guerdon.bench.files import check_texts, match, numbers, read_rows, unique
 from guerdon.bench.report import Metric, Report, Table, mean
 from guerdon.errors import DataError
 
@@ -39,6 +39,12 @@ def load(path: str | Path) -> list[dict[str, Any]]:
         prefix = f"{row['classification']}_"
         row["idx"] = row["idx"] if str(row["idx"]).startswith(prefix) else f"{prefix}{row['idx']}"
     unique(rows, "idx", path)
+    for at, row in enumerate(rows):
+        check_texts(row, "modified_process", f"{path}, row {at + 1}", _SCHEMA)
+        if not all(isinstance(step, int) and not isinstance(step, bool) for step in row["error_steps"]):
+            raise DataError(
+                f"{path}, row {at + 1}: 'error_steps' must hold whole numbers; expected {_SCHEMA}"
+            )
     return rows
 
 
@@ -57,7 +63,7 @@ def evaluate_scores(data: str | Path, scores: str | Path, threshold: float = 0.5
         if values is not None and len(values) != len(row["modified_process"]):
             steps = len(row["modified_process"])
             raise DataError(f"{scores}: idx {row['idx']!r} has {len(values)} scores for {steps} steps")
-        lists.append(None if values is None else [math.nan if v is None else float(v) for v in values])
+        lists.append(None if values is None else numbers(values, f"{scores}: idx {row['idx']!r}"))
     return report(rows, lists, threshold)
 
 

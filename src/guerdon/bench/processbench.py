@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from guerdon.bench.files import match, read_rows, unique
+from guerdon.bench.files import check_texts, match, numbers, read_rows, unique
 from guerdon.bench.report import Metric, Report, Table, mean, statistic
 from guerdon.errors import DataError
 
@@ -63,6 +63,7 @@ def load(path: str | Path) -> list[dict[str, Any]]:
     rows = read_rows(path, _FIELDS, _SCHEMA)
     unique(rows, "id", path)
     for at, row in enumerate(rows):
+        check_texts(row, "steps", f"{path}, row {at + 1}", _SCHEMA)
         if not NO_ERROR <= row["label"] < len(row["steps"]):
             raise DataError(
                 f"{path}, row {at + 1}: label {row['label']} for {len(row['steps'])} steps; "
@@ -117,7 +118,7 @@ def evaluate_scores(
             raise DataError(
                 f"{scores}: id {row['id']!r} has {len(values)} scores for {len(row['steps'])} steps"
             )
-        lists.append(None if values is None else [math.nan if v is None else float(v) for v in values])
+        lists.append(None if values is None else numbers(values, f"{scores}: id {row['id']!r}"))
     return score_report(rows, lists, threshold, tune_on, sweep)
 
 
@@ -208,6 +209,13 @@ def report(
     unread = sum(predictions[i] is None for i in kept)
     if unread:
         notes.append(f"{unread} predictions are null (could not be read) and count as wrong")
+    nowhere = sum(
+        value is not None and not NO_ERROR <= value < len(rows[i]["steps"])
+        for i, value in ((i, predictions[i]) for i in kept)
+        if "steps" in rows[i]
+    )
+    if nowhere:
+        notes.append(f"{nowhere} predictions name a step that does not exist and count as wrong")
     if any(math.isnan(value) for value in f1):
         notes.append("a subset without wrong or without right solutions has no F1")
     missed = [

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from guerdon.bench.files import match, read_rows, unique
+from guerdon.bench.files import check_texts, match, numbers, read_rows, unique
 from guerdon.bench.report import Metric, Report, Table, mean
 from guerdon.errors import DataError
 
@@ -32,6 +32,8 @@ def load(path: str | Path) -> list[dict[str, Any]]:
     for at, row in enumerate(rows):
         if not row["chosen"] or not row["rejected"]:
             raise DataError(f"{path}, row {at + 1}: no chosen or no rejected answer; expected {_SCHEMA}")
+        for side in ("chosen", "rejected"):
+            check_texts(row, side, f"{path}, row {at + 1}", _SCHEMA)
     return rows
 
 
@@ -89,7 +91,7 @@ def evaluate_scores(data: str | Path, scores: str | Path) -> Report:
         values, n = answer.get("scores"), len(row["chosen"]) + len(row["rejected"])
         if values is not None and len(values) != n:
             raise DataError(f"{scores}: id {row['id']!r} has {len(values)} scores for {n} answers")
-        lists.append(None if values is None else [math.nan if v is None else float(v) for v in values])
+        lists.append(None if values is None else numbers(values, f"{scores}: id {row['id']!r}"))
     return report(rows, lists)
 
 

@@ -66,8 +66,14 @@ def evaluate_scores(path: str | Path) -> Report:
     pairs = {
         name: [_scores(row, name, f"{path}, row {at + 1}") for at, row in enumerate(rows)] for name in names
     }
-    unread = sum(row["score"].count(None) for row in rows) if kind == "pairwise" else 0
-    return report(ids, pairs, unread)
+    unread = 0
+    if kind == "pairwise":
+        unread = sum(letter not in ("A", "B") for row in rows for letter in row["score"])
+    out = report(ids, pairs, unread)
+    problems = [row["problem"] for row in rows if isinstance(row.get("problem"), str)]
+    if len(set(problems)) < len(problems):
+        out.notes.append(f"{len(problems) - len(set(problems))} rows repeat a problem; each row counts")
+    return out
 
 
 def report(ids: Sequence[str], pairs: dict[str, list[tuple[float, list[float]]]], unread: int = 0) -> Report:
@@ -94,7 +100,7 @@ def report(ids: Sequence[str], pairs: dict[str, list[tuple[float, list[float]]]]
             for i in np.flatnonzero(found[:, 0] == 0).tolist()
         ]
     if unread:
-        notes.append(f"pairwise: {unread} verdicts are null (could not be read) and count as lost")
+        notes.append(f"pairwise: {unread} verdicts could not be read and count as lost")
     n = int(max(sum(not math.isnan(c) for c, _ in scored) for scored in pairs.values()))
     return Report(
         "rewardmath",
@@ -118,7 +124,9 @@ def _kind(row: dict[str, Any], where: str) -> str:
         type(None) if score is None else list if isinstance(score, list) else type(score) for score in scores
     }
     if str in types and types <= {str, type(None)}:
-        if len(row.get("chosen_position") or ()) != len(scores):
+        sides = row.get("chosen_position")
+        right = isinstance(sides, list) and len(sides) == len(scores) and all(s in ("A", "B") for s in sides)
+        if not right:
             raise DataError(f"{where}: letters need 'chosen_position', one 'A' or 'B' per score")
         return "pairwise"
     if types <= {list, type(None)}:

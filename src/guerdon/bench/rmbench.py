@@ -6,14 +6,13 @@ arXiv 2410.16184.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from guerdon.bench.files import match, read_rows, unique
+from guerdon.bench.files import check_texts, match, numbers, read_rows, unique
 from guerdon.bench.report import Report, Table, mean
 from guerdon.errors import DataError
 
@@ -35,6 +34,8 @@ def load(path: str | Path) -> list[dict[str, Any]]:
     for at, row in enumerate(rows):
         if len(row["chosen"]) != 3 or len(row["rejected"]) != 3:
             raise DataError(f"{path}, row {at + 1}: expected three chosen and three rejected ({_SCHEMA})")
+        for side in ("chosen", "rejected"):
+            check_texts(row, side, f"{path}, row {at + 1}", _SCHEMA)
     return rows
 
 
@@ -50,7 +51,7 @@ def evaluate_scores(data: str | Path | None, scores: str | Path) -> Report:
             raise DataError(f"{scores}, row {at + 1}: expected three chosen and three rejected scores")
     rows = answers if data is None else load(data)
     found = match(unique(rows, "id", data or scores), answers, "id", scores)
-    return report(rows, [_matrix(answer) for answer in found])
+    return report(rows, [_matrix(answer, f"{scores}: id {answer.get('id')!r}") for answer in found])
 
 
 def report(rows: Sequence[Mapping[str, Any]], scores: Sequence[np.ndarray | None]) -> Report:
@@ -89,8 +90,7 @@ def report(rows: Sequence[Mapping[str, Any]], scores: Sequence[np.ndarray | None
     )
 
 
-def _matrix(answer: Mapping[str, Any]) -> np.ndarray | None:
+def _matrix(answer: Mapping[str, Any], where: str) -> np.ndarray | None:
     if not answer:
         return None
-    sides = (answer["score_chosen"], answer["score_rejected"])
-    return np.array([[math.nan if v is None else float(v) for v in side] for side in sides])
+    return np.array([numbers(answer[f"score_{side}"], where) for side in ("chosen", "rejected")])
