@@ -70,7 +70,7 @@ verifiers: .peers/.verifiers
 .verl/.ready: pyproject.toml constraints-verl.txt
 	test -x .verl/bin/python || $(PYTHON) -m venv .verl
 	.verl/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-verl.txt \
-		-e '.[lab,math,serve,verl]' TransferQueue pytest hypothesis
+		-e '.[lab,math,serve,verl]' TransferQueue cachetools pytest hypothesis
 	touch $@
 
 clean:

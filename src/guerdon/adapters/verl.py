@@ -9,12 +9,12 @@ rewards per token, the mask of the policy's tokens and the prompt of each row. F
     reward        (token)    the rewards themselves
     env           (step)     their sum per step; a step is a run of the policy's tokens and what the
                              environment wrote after it, which the mask tells
-    turn_reward   (turn)     the same per turn
     baseline      (rollout)  where verl computed reward baselines
 
-and with `dense`, where rewards stand at the end of steps, `process`, `prm` and `steps` per step. What verl's
-own trainer does not carry (token ids, states, log-probabilities, step scores of a reward) comes with
-`trainer.v1.trainer_mode=guerdon_sync`, see `verl_trainer`. A method that needs more says what is missing.
+and with `dense`, where rewards stand at the end of steps, `process`, `prm` and `steps` per step (and
+`turn_reward` per turn). What verl's own trainer does not carry (token ids, states, log-probabilities, step
+scores of a reward) comes with `trainer.v1.trainer_mode=guerdon_sync`, see `verl_trainer`. A method that needs
+more says what is missing.
 """
 
 from __future__ import annotations

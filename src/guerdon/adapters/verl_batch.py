@@ -41,7 +41,8 @@ class Settings:
     Attributes:
         credit: parameters of the credit method.
         dense: rewards stand on the last tokens of steps: each that is not 0 ends a step, and `process`, `prm`
-            and `steps` hold them. A step whose reward is exactly 0 is joined to the next one.
+            and `steps` hold them (`turn_reward` per turn). A step whose reward is exactly 0 is joined to the
+            next one.
         steps: a splitter (`guerdon.data.spans.split`) that cuts turns into steps; needs token ids.
         state: "observation" takes what the environment wrote since the policy's last token (and what the
             policy has written of its turn) for the state before a step; "none" leaves states out.
@@ -311,7 +312,7 @@ def _groups(index: Any, rows: np.ndarray) -> np.ndarray:
 def _signals(rollouts: Rollouts, reward: Signal, settings: Settings) -> dict[str, Signal]:
     found = {"reward": reward}
     found["outcome"] = rollouts.reduce(reward, "rollout").renamed("outcome")
-    if "turn" in rollouts.partitions:
+    if settings.dense and "turn" in rollouts.partitions:
         found["turn_reward"] = rollouts.reduce(reward, "turn").renamed("turn_reward")
     for name in ("env", "process", "prm", "steps") if settings.dense else ("env",):
         found[name] = rollouts.reduce(reward, "step").renamed(name)

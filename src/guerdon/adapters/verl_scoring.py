@@ -33,7 +33,8 @@ class RewardSettings:
     Attributes:
         rewards: name -> `{use: reward, parameter: value, weight: w}`. verl trains on the weighted sum.
             Weights are 1; where a part is called `outcome`, they are 1 for it and 0 for the others.
-        use: short for `rewards: {outcome: {use: ...}}`.
+        use: short for `rewards: {outcome: {use: ...}}`. Rewards are registered names, or a user's own as
+            `file.py:name` or `module:name`.
         on_error: what a sample without a verdict is worth: "raise" (the sample fails), "drop" (NaN: guerdon's
             estimators leave it out) or a number.
         steps: a splitter, for rewards of steps.
@@ -146,7 +147,7 @@ class Scorer:
             given = dict(plain_section(spec, where))
             own = 1.0 if "outcome" not in specs or name == "outcome" else 0.0
             self.weights[name] = float(given.pop("weight", own))
-            self.rewards[name] = build("reward", given, where)
+            self.rewards[name] = _made(given, where)
         if settings.steps is not None and token_bytes is None:
             raise RecipeError("reward.guerdon.steps cuts text: a tokenizer is needed")
 
@@ -252,6 +253,17 @@ class Scorer:
         _log.warning("guerdon: the reward of a sample failed: %s", cause)
         parts = dict.fromkeys(self.rewards, math.nan)
         return Scored(DenseScore(math.nan), parts, {}, cause, error)
+
+
+def _made(given: Mapping[str, Any], where: str) -> Any:
+    """A registered reward, or one from a user's `file.py:name` or `module:name`."""
+    use = str(given.get("use", ""))
+    if ":" not in use:
+        return build("reward", given, where)
+    from guerdon.score.loading import load
+    from guerdon.score.spec import make_spec
+
+    return load(make_spec(where, use, {key: value for key, value in given.items() if key != "use"}))
 
 
 def _places(level: str, count: int, length: int, ends: Ragged | None, row: int) -> list[int]:

@@ -60,7 +60,9 @@ class _FetchesColumns:
     def _columns(self, batch: Any) -> Columns:
         """What the transfer queue holds of the batch, in its order."""
         data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=list(FIELDS))
-        lengths = data["responses"].offsets().diff().cpu().numpy()
+        responses = data["responses"]
+        whole = np.full(len(responses), responses.shape[-1]) if not responses.is_nested else None
+        lengths = responses.offsets().diff().cpu().numpy() if whole is None else whole
         others = {"extra_fields": data.pop("extra_fields").tolist()} if "extra_fields" in data else {}
         padded = DataProto(batch=data.to_padded_tensor()).batch
         steps = Settings.of(self.config.algorithm).steps
