@@ -8,11 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from guerdon import __version__
+from guerdon.registry import names
 from guerdon.serve import bodies, openapi, openrlhf
 from guerdon.serve.admission import Admission
 from guerdon.serve.desk import Desk
@@ -44,7 +45,13 @@ def make_app(desk: Desk, settings: Settings) -> Gate:
     _scoring_routes(app, service)
     _other_routes(app, service)
     _error_handlers(app)
+    _describe(app, desk, settings)
     return Gate(app, settings, service.metrics, ROUTES)
+
+
+def _describe(app: FastAPI, desk: Desk, settings: Settings) -> None:
+    plain, labels = app.openapi, list(desk.plans) if settings.token is None else None
+    app.openapi = lambda: openapi.completed(plain(), names("credit"), labels, OPEN)
 
 
 def _scoring_routes(app: FastAPI, service: Service) -> None:
@@ -59,7 +66,7 @@ def _scoring_routes(app: FastAPI, service: Service) -> None:
         async with admitted(request, admission) as ticket:
             body = await read_body(request, ticket, settings)
             asked = await in_thread(body, bodies.parse_object, body, ("records", "rewards"), ("records",))
-            labels = service.labels(asked.get("rewards"))
+            labels = service.labels(_named(asked.get("rewards"), request))
             chunk = await in_thread(body, bodies.to_chunk, asked["records"], settings)
             async with within(settings):
                 scored = await service.score(chunk, labels, ticket)
@@ -92,6 +99,14 @@ def _scoring_routes(app: FastAPI, service: Service) -> None:
             return JSONResponse(openrlhf.answer(scored, label))
 
 
+def _named(rewards: Any, request: Request) -> Any:
+    """Rewards as the body names them, else as the query does."""
+    named = request.query_params.getlist("reward")
+    if named and rewards not in (None, []):
+        raise Refusal(422, "rewards: named in the body and in the query; expected one of them")
+    return named or rewards
+
+
 async def _score_lines(request: Request, service: Service) -> Response:
     async with AsyncExitStack() as held:
         ticket = await held.enter_async_context(admitted(request, service.admission))
@@ -121,13 +136,13 @@ async def _score_lines(request: Request, service: Service) -> Response:
 
 
 def _other_routes(app: FastAPI, service: Service) -> None:
-    @app.get("/healthz")
+    @app.get("/healthz", **openapi.HEALTH)
     async def health() -> Response:
         """200 while scoring works, 503 when it does not any more."""
         well = service.desk.broken is None
         return JSONResponse({"status": "ok" if well else "broken"}, 200 if well else 503)
 
-    @app.get("/rewards")
+    @app.get("/rewards", **openapi.GUARDED)
     async def rewards() -> dict[str, Any]:
         """What is served."""
         return {
@@ -139,7 +154,7 @@ def _other_routes(app: FastAPI, service: Service) -> None:
             for label, plan in service.desk.plans.items()
         }
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse, **openapi.GUARDED)
     async def metrics() -> Response:
         """Counters and times, as Prometheus collects them."""
         service.metrics.set("guerdon_refused_total", service.admission.refused)
