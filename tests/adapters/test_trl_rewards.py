@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import guerdon as gd
+from guerdon.adapters import trl_version
 from guerdon.adapters.trl import reward_func
 from guerdon.data.signal import Signal
-from guerdon.errors import DataError, RecipeError
+from guerdon.errors import DataError, RecipeError, TrainingError
 
 
 def call(function: Any, completions: list[Any], prompts: list[Any] | None = None, **columns: Any) -> Any:
@@ -136,6 +137,41 @@ def test_a_reward_that_dies_does_what_the_user_chose() -> None:
     assert call(reward_func(Broken(), on_error=-1.0), ["a", "b"])[0] == [-1.0, -1.0]
     with pytest.raises(RecipeError, match="on_error"):
         reward_func(Broken(), on_error="zero")
+
+
+def test_a_ground_truth_that_the_trainer_dropped() -> None:
+    with pytest.raises(
+        DataError, match=r"'match' has no verdict.*\(level\).*reference=COLUMN.*unused_columns"
+    ):
+        call(reward_func("verify.match"), ["4", "5"], level=[1, 2])
+    some = call(reward_func("verify.match"), ["4", "5"], answer=[None, None])
+    assert some[0] == [None, None]  # the column is there
+
+
+def test_columns_that_a_reward_needs() -> None:
+    tests = reward_func(gd.reward(lambda meta: float(meta["tests"]), name="tests"), needs=["tests"])
+    assert call(tests, ["a"], tests=[0.5])[0] == [0.5]
+    with pytest.raises(DataError, match=r"'tests' needs the dataset columns tests, .*hands over level"):
+        call(tests, ["a"], level=[1])
+
+
+def test_a_tokenizer_that_is_not_the_policys() -> None:
+    function = reward_func(StepLengths(), steps="newline", tokenizer=Letters())
+    assert call(function, ["ab"], ids=[[97, 98]])[0] == [2.0]
+    with pytest.raises(DataError, match=r"not the policy's: completion 0 is 'ab', and its tokens are b'de'"):
+        call(function, ["ab", "c"], ids=[[100, 101], [102]])
+
+
+def test_versions_of_trl() -> None:
+    trl_version.check_version("1.16.0")
+    trl_version.check_version("2.0.0.dev0")
+    for old in ("1.15.2", "0.29", "unknown"):
+        with pytest.raises(TrainingError, match=rf"needs trl >= 1\.16, and {old} is installed"):
+            trl_version.check_version(old)
+    with pytest.raises(TrainingError, match=r"trl 3\.0 has no _calculate_rewards .*>= 1\.16 .*1\.16\.0"):
+        trl_version.check_methods(
+            type("GRPOTrainer", (), {name: 1 for name in trl_version.NEEDED[1:]}), "3.0"
+        )
 
 
 def test_training_progress_reaches_the_reward() -> None:

@@ -17,7 +17,6 @@ from tiny_policy import tiny_policy
 from trl import GRPOConfig
 
 import guerdon as gd
-from guerdon.adapters import trl_trainer
 from guerdon.adapters.trl import GRPOTrainer, reward_func
 from guerdon.data.signal import Signal
 from guerdon.errors import RecipeError, TrainingError
@@ -46,8 +45,18 @@ def digits(completion: str) -> float:
     return sum(c.isdigit() for c in completion) / 12
 
 
-def trainer(folder: Path, credit: Any, rewards: Any = None, steps: Any = None, **settings: Any) -> Any:
+def trainer(
+    folder: Path,
+    credit: Any,
+    rewards: Any = None,
+    steps: Any = None,
+    prompts: Any = None,
+    chat: bool = False,
+    **settings: Any,
+) -> Any:
     model, tokenizer = tiny_policy()
+    if chat:  # messages are rendered as the text they hold
+        tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     arguments = {
         "output_dir": str(folder),
         "per_device_train_batch_size": 16,
@@ -68,7 +77,7 @@ def trainer(folder: Path, credit: Any, rewards: Any = None, steps: Any = None, *
         model,
         reward_funcs=rewards if rewards is not None else [reward_func(digits)],
         args=GRPOConfig(**(arguments | settings)),
-        train_dataset=Dataset.from_dict({"prompt": ["say 1", "say 22", "say 333", "say 4"] * 4}),
+        train_dataset=Dataset.from_dict({"prompt": prompts or ["say 1", "say 22", "say 333", "say 4"] * 4}),
         processing_class=tokenizer,
         credit=credit,
         steps=steps,
@@ -174,10 +183,94 @@ def test_plain_functions_and_weights_make_the_outcome(tmp_path: Path) -> None:
     np.testing.assert_allclose(signals["outcome"].values, expected, rtol=1e-6)
 
 
-def test_versions_and_methods_are_checked(tmp_path: Path) -> None:
-    trl_trainer.check_version("1.16.0")
-    trl_trainer.check_version("2.0.0.dev0")
+def test_a_hook_of_the_trainer_has_the_last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = trainer(tmp_path, "rloo", max_steps=1)
+    before = seen(plain)
+    plain.train()
+
+    def doubled(self: Any, advantages: torch.Tensor) -> torch.Tensor:
+        return 2 * advantages
+
+    monkeypatch.setattr(GRPOTrainer, "_transform_advantages", doubled, raising=False)
+    hooked = trainer(tmp_path, "rloo", max_steps=1)
+    after = seen(hooked)
+    hooked.train()
+    assert torch.equal(after[0]["advantages"], 2 * before[0]["advantages"])
+    assert after[0]["logged"] == (2 * np.array(before[0]["logged"])).tolist()
+    monkeypatch.setattr(GRPOTrainer, "_transform_advantages", lambda self, a: a[:, 0])
+    with pytest.raises(RecipeError, match="_transform_advantages returned the shape"):
+        trainer(tmp_path, "rloo", max_steps=1).train()
+
+
+class Dies:
+    """Right once, then its service is gone."""
+
+    name, version = "judge", "1"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, rollouts: gd.Rollouts, ctx: Any = None) -> Signal:
+        self.calls += 1
+        if self.calls > 1:
+            raise ConnectionError("the judge is gone")
+        return Signal(np.arange(len(rollouts), dtype=float), "rollout")
+
+
+def test_a_reward_that_dies_in_the_middle_of_training(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError, match="the judge is gone"):
+        trainer(tmp_path, "rloo", [reward_func(Dies())]).train()
+    for on_error, missing, reward in (("none", 1.0, None), (-2.0, 0.0, -2.0)):
+        made = trainer(tmp_path, "rloo", [reward_func(Dies(), on_error=on_error)])
+        batches = seen(made)
+        made.train()
+        history = [entry for entry in made.state.log_history if "reward" in entry]
+        assert [entry["rewards/judge/missing"] for entry in history] == [0.0, missing, missing]
+        assert history[1]["rewards/judge/mean"] == reward
+        assert batches[0]["advantages"].any() and not batches[1]["advantages"].any()
+
+
+def test_rewards_are_logged_each_by_itself_also_asynchronous_ones(tmp_path: Path) -> None:
+    quick = reward_func(digits, "quick")
+    slow = reward_func(digits, "slow", asynchronous=True)
+    made = trainer(tmp_path, "rloo", [quick, slow], max_steps=1, reward_weights=[1.0, 3.0])
+    made.train()
+    entry = next(entry for entry in made.state.log_history if "reward" in entry)
+    assert entry["rewards/quick/mean"] == entry["rewards/slow/mean"]
+    assert entry["reward"] == pytest.approx(4 * entry["rewards/quick/mean"])
+    assert list(made._logs["rewards"]["quick"]) == list(made._logs["rewards"]["slow"])
+
+
+def test_messages_are_scored_and_cut_as_text_is(tmp_path: Path) -> None:
+    batches = []
+    for chat in (False, True):
+        prompts = [[{"role": "user", "content": p}] if chat else p for p in ("say 1", "say 22")] * 8
+        rewards = [reward_func(Digits(), "steps", reduce="mean"), reward_func(digits)]
+        splitter = {"use": "regex", "pattern": "[aeiou]"}
+        made = trainer(
+            tmp_path, "outcome_and_steps", rewards, splitter, max_steps=1, prompts=prompts, chat=chat
+        )
+        batches.append(seen(made))
+        made.train()
+    text, chat = batches
+    assert torch.equal(text[0]["completion_ids"], chat[0]["completion_ids"])
+    assert torch.equal(text[0]["advantages"], chat[0]["advantages"]) and text[0]["advantages"].any()
+
+
+def test_a_tokenizer_that_is_not_the_policys(tmp_path: Path) -> None:
+    class Other:
+        def token_bytes(self, ids: Any) -> list[bytes]:
+            return [b"?" for _ in ids]
+
+    cuts = reward_func(Digits(), steps="newline", tokenizer=Other())
+    with pytest.raises(RecipeError, match=r"'digits' cuts steps with another tokenizer.*id 0 is b'\?'"):
+        trainer(tmp_path, "rloo", [cuts])
+
+
+def test_versions_and_methods_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trl.__version__", "1.15.2")
     with pytest.raises(TrainingError, match=r"trl >= 1\.16, and 1\.15\.2 is installed"):
-        trl_trainer.check_version("1.15.2")
+        trainer(tmp_path, "rloo")
+    monkeypatch.undo()
     with pytest.raises(RecipeError, match="did you mean 'grpo'"):
         trainer(tmp_path, "grpoo")

@@ -40,3 +40,5 @@ def test_a_group_across_two_processes(tmp_path: Path) -> None:
         expected = rewards - (rewards.sum() - rewards) / 3  # leave-one-out over all four
         np.testing.assert_allclose(one["advantages"] + two["advantages"], expected, atol=1e-6)
         np.testing.assert_allclose(one["logged"], expected, atol=1e-6)
+        # a reward that looks at groups saw all four, on both processes
+        assert one["ranks"] == two["ranks"] == np.argsort(np.argsort(rewards, kind="stable")).tolist()

@@ -20,6 +20,9 @@ __all__ = ["GRPOTrainer", "RewardFunction", "from_stepwise", "reward_func", "to_
 
 def __getattr__(name: str) -> Any:
     if name == "GRPOTrainer":  # imports TRL, which the rest does without
+        from guerdon.adapters.trl_version import check_installed
+
+        check_installed()
         from guerdon.adapters.trl_trainer import GRPOTrainer
 
         return GRPOTrainer

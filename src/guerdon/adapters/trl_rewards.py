@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from guerdon.adapters.columns import to_rollouts
+from guerdon.adapters.columns import REFERENCES, to_rollouts
 from guerdon.context import Context
 from guerdon.data import spans
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
-from guerdon.errors import RecipeError
+from guerdon.errors import DataError, RecipeError
 from guerdon.registry import build
 
 _log = logging.getLogger("guerdon.trl")
+Share = Callable[[dict[str, Any]], tuple[dict[str, Any], range]]
 _OURS = frozenset(("trainer_state", "log_extra", "log_metric", "environments"))
 
 
@@ -32,6 +33,7 @@ class RewardFunction:
 
     Attributes:
         reward: the guerdon reward.
+        share: gathers rows of all processes, set by guerdon's trainer while a group lies across several.
         captured: rollouts and signal of the last call, at the signal's own level.
     """
 
@@ -45,10 +47,14 @@ class RewardFunction:
         tokenizer: Any,
         reduce: str,
         on_error: str | float,
+        needs: Sequence[str] = (),
+        groups: bool = False,
     ) -> None:
         self.reward, self.__name__ = reward, name
         self.reference, self.group_size, self.reduce = reference, group_size, reduce
         self.steps, self.tokenizer, self.on_error = steps, tokenizer, on_error
+        self.needs, self.groups = tuple(needs), groups
+        self.share: Share | None = None
         self.captured: tuple[Rollouts, Signal] | None = None
 
     def __call__(
@@ -59,10 +65,23 @@ class RewardFunction:
 
     def _score(self, prompts: Any, completions: Any, ids: Any, columns: dict[str, Any]) -> list[float | None]:
         told = {name: columns.pop(name) for name in _OURS if name in columns}
+        self._check_columns(columns)
+        mine = range(len(completions))
+        if self.share is not None:
+            given = {"prompts": prompts, "completions": completions, "completion_ids": ids, **columns}
+            given, mine = self.share({name: rows for name, rows in given.items() if rows is not None})
+            prompts, completions = given.pop("prompts"), given.pop("completions")
+            ids, columns = given.pop("completion_ids", None), given
         rollouts = to_rollouts(prompts, completions, columns, ids, self.reference, self.group_size)
         if self.steps is not None:
-            rollouts = spans.split(rollouts, self.steps, tokenizer=self._token_bytes(rollouts))
+            cut = self._token_bytes(rollouts)
+            _check_tokenizer(rollouts, cut, self.__name__)
+            rollouts = spans.split(rollouts, self.steps, tokenizer=cut)
         signal = self._signal(rollouts, context_of(told.get("trainer_state")))
+        self._check_reference(rollouts, signal, columns)
+        if self.share is not None:
+            carried = rollouts.replace(signals={"own": signal}).select(list(mine))
+            rollouts, signal = carried.replace(signals={}), carried.signals["own"]
         self.captured = rollouts, signal
         total = signal
         if signal.level == "group":
@@ -85,6 +104,27 @@ class RewardFunction:
             n = len(rollouts)
             causes = dict.fromkeys(range(n), cause) if math.isnan(worth) else {}
             return Signal(np.full(n, worth), "rollout", self.__name__, causes)
+
+    def _check_columns(self, columns: Mapping[str, Any]) -> None:
+        gone = [name for name in self.needs if name not in columns]
+        if gone:
+            raise DataError(
+                f"reward {self.__name__!r} needs the dataset columns {', '.join(gone)}, but the trainer "
+                f"hands over {', '.join(columns) or 'none'}; keep them in the dataset, with "
+                "remove_unused_columns=False"
+            )
+
+    def _check_reference(self, rollouts: Rollouts, signal: Signal, columns: Mapping[str, Any]) -> None:
+        """No verdict at all, for want of a ground truth: the dataset has none, or the trainer dropped it."""
+        causes = set(signal.causes.values())
+        wants = any("reference" in cause for cause in causes)
+        if rollouts.reference is None and wants and len(signal) and bool(np.isnan(signal.values).all()):
+            raise DataError(
+                f"reward {self.__name__!r} has no verdict on any completion ({min(causes)}): none of "
+                f"{', '.join(REFERENCES)} is among the columns that the trainer hands over "
+                f"({', '.join(columns) or 'none'}); name it, reward_func(..., reference=COLUMN), and keep it "
+                "in the dataset, with remove_unused_columns=False"
+            )
 
     def _report(self, total: Signal, signal: Signal, log_metric: Callable[[str, float], None] | None) -> None:
         missing = np.isnan(total.values)
@@ -124,6 +164,8 @@ def reward_func(
     reduce: str = "sum",
     on_error: str | float = "raise",
     asynchronous: bool = False,
+    needs: Sequence[str] = (),
+    groups: bool = False,
 ) -> RewardFunction:
     """A guerdon reward as one of TRL's `reward_funcs`.
 
@@ -140,6 +182,9 @@ def reward_func(
         on_error: what a batch is worth on which the reward raises: "raise" (training ends), "none" (no
             verdicts) or a number. Failures of single samples are missing in any case.
         asynchronous: make a coroutine function of it.
+        needs: dataset columns that must be there, besides the ground truth.
+        groups: the reward looks at whole groups. With guerdon's trainer, and groups that lie across
+            processes, each process then scores all of them and keeps its own rows.
 
     Raises:
         RecipeError: an unknown reward, or a failure policy that is none.
@@ -150,7 +195,22 @@ def reward_func(
         raise RecipeError(f"reward_func.on_error: expected 'raise', 'none' or a number, got {on_error!r}")
     kind = AsyncRewardFunction if asynchronous else RewardFunction
     label = name or str(reward.name)
-    return kind(reward, label, reference, group_size, steps, tokenizer, reduce, on_error)
+    return kind(reward, label, reference, group_size, steps, tokenizer, reduce, on_error, needs, groups)
+
+
+def _check_tokenizer(rollouts: Rollouts, tokenizer: Any, name: str) -> None:
+    """Raise DataError where none of the first texts is what the tokenizer makes of their tokens."""
+    if tokenizer is None or rollouts.tokens is None or rollouts.completion is None:
+        return
+    rows = [i for i, text in enumerate(rollouts.completion[:8]) if isinstance(text, str) and text]
+    told = {i: b"".join(tokenizer.token_bytes(rollouts.tokens[i].tolist())) for i in rows}
+    if rows and all(told[i].decode(errors="replace") != rollouts.completion[i] for i in rows):
+        row = rows[0]
+        raise DataError(
+            f"reward {name!r}: its tokenizer is not the policy's: completion {row} is "
+            f"{rollouts.completion[row][:40]!r}, and its tokens are {told[row][:40]!r}; hand over the "
+            "tokenizer that the trainer has"
+        )
 
 
 def context_of(state: Any) -> Context:

@@ -16,24 +16,14 @@ import trl
 from accelerate.utils import gather_object
 
 from guerdon.adapters.columns import to_rollouts
-from guerdon.adapters.trl_rewards import RewardFunction, context_of, token_bytes_of
+from guerdon.adapters.trl_rewards import AsyncRewardFunction, RewardFunction, context_of, token_bytes_of
+from guerdon.adapters.trl_version import check_methods, check_version
 from guerdon.data import spans
 from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
-from guerdon.errors import RecipeError, TrainingError
+from guerdon.errors import RecipeError
 from guerdon.registry import build
-
-OLDEST = (1, 16)
-
-
-def check_version(version: str) -> None:
-    """Raise TrainingError where this TRL is older than what the trainer was made for."""
-    parts = version.split(".")[:2]
-    if not all(part.isdigit() for part in parts) or tuple(map(int, parts)) < OLDEST:
-        raise TrainingError(
-            f"guerdon.adapters.trl needs trl >= {'.'.join(map(str, OLDEST))}, and {version} is installed"
-        )
 
 
 class GRPOTrainer(trl.GRPOTrainer):
@@ -50,11 +40,13 @@ class GRPOTrainer(trl.GRPOTrainer):
 
     Raises:
         RecipeError: an unknown method or splitter.
-        TrainingError: the installed TRL is too old.
+        RecipeError: a reward cuts steps with another tokenizer than the policy's.
+        TrainingError: the installed TRL is too old, or lacks what this builds upon.
     """
 
     def __init__(self, *args: Any, credit: Any = None, steps: Any = None, **kwargs: Any) -> None:
         check_version(trl.__version__)
+        check_methods(trl.GRPOTrainer, trl.__version__)
         self._guerdon_credit = _credit_of(credit)
         self._guerdon_steps = steps
         self._guerdon_local: Rollouts | None = None
@@ -64,7 +56,9 @@ class GRPOTrainer(trl.GRPOTrainer):
             self._guerdon_tokenizer = token_bytes_of(self.processing_class)
             for function in cut:
                 function.steps = function.steps if steps is None else steps
-                function.tokenizer = function.tokenizer or self._guerdon_tokenizer
+                if function.tokenizer is None:
+                    function.tokenizer = self._guerdon_tokenizer
+                _check_same(token_bytes_of(function.tokenizer), self._guerdon_tokenizer, function.__name__)
 
     def _calculate_rewards(
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
@@ -75,12 +69,31 @@ class GRPOTrainer(trl.GRPOTrainer):
         for function in self.reward_funcs:
             if isinstance(function, RewardFunction):
                 function.captured = None
-                function.group_size = size if whole else None
+                function.group_size = size if whole or function.groups else None
+                function.share = self._share(function) if function.groups and not whole else None
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if self._guerdon_credit is not None:
             rollouts = to_rollouts(prompts, completions, {}, completion_ids_list)
             self._guerdon_local = self._with_signals(rollouts, rewards)
         return rewards
+
+    def _share(self, function: RewardFunction) -> Callable[[dict[str, Any]], tuple[dict[str, Any], range]]:
+        """What a reward of groups calls to see those rows of its groups that other processes hold."""
+        if isinstance(function, AsyncRewardFunction):
+            raise RecipeError(
+                f"reward {function.__name__!r} is asynchronous and looks at groups, which lie across "
+                "processes here; make it synchronous, or the batch of a process a multiple of num_generations"
+            )
+
+        def share(given: dict[str, Any]) -> tuple[dict[str, Any], range]:
+            n = len(given["completions"])
+            parts = gather_object([given])
+            first = sum(len(part["completions"]) for part in parts[: self.accelerator.process_index])
+            return {name: [row for part in parts for row in part[name]] for name in given}, range(
+                first, first + n
+            )
+
+        return share
 
     def _with_signals(self, rollouts: Rollouts, rewards: torch.Tensor) -> Rollouts:
         """The local rollouts with steps, groups counted over all processes, and a signal per reward."""
@@ -120,7 +133,7 @@ class GRPOTrainer(trl.GRPOTrainer):
         advantage = self._guerdon_credit(whole, whole.signals, context_of(self.state))
         if advantage.level != "token" or whole.tokens is None:
             raise RecipeError(f"credit gave values per {advantage.level}, expected one per token")
-        rows = Ragged(advantage.values, whole.tokens.offsets)
+        rows = self._transformed(Ragged(advantage.values, whole.tokens.offsets))
         first = self.accelerator.process_index * len(local)
         mine = rows.select(np.arange(first, first + len(local))).to_padded(0.0, width)
         own = out["advantages"]
@@ -128,12 +141,32 @@ class GRPOTrainer(trl.GRPOTrainer):
         self._log_advantages(rows, whole)
         return out
 
+    def _transformed(self, rows: Ragged) -> Ragged:
+        """The advantages of all processes through `_transform_advantages`, where this trainer has that hook.
+
+        TRL proposes it for one advantage per completion; here it gets them per token, (B, T), 0 behind a
+        completion, and what it returns is used and logged.
+        """
+        hook = getattr(self, "_transform_advantages", None)
+        if hook is None:
+            return rows
+        lengths = rows.lengths
+        given = torch.as_tensor(rows.to_padded(0.0), device=self.accelerator.device)
+        made = hook(given)
+        if made.shape != given.shape:
+            raise RecipeError(
+                f"_transform_advantages returned the shape {tuple(made.shape)} for advantages per token "
+                f"of shape {tuple(given.shape)}"
+            )
+        return Ragged.from_padded(made.double().cpu().numpy(), lengths)
+
     def _with_token_columns(self, rollouts: Rollouts, out: Mapping[str, Any]) -> Rollouts:
         """Who wrote each token, and log-probabilities where TRL has computed them."""
         assert rollouts.tokens is not None
         lengths, new = rollouts.tokens.lengths, {}
         named: list[tuple[str, str, Callable[[np.ndarray], np.ndarray]]] = [
             ("tool_mask", "acted", lambda values: values > 0),
+            ("sampling_per_token_logps", "logprobs", lambda values: values),
             ("old_per_token_logps", "logprobs", lambda values: values),
             ("ref_per_token_logps", "ref_logprobs", lambda values: values),
         ]
@@ -159,6 +192,24 @@ class GRPOTrainer(trl.GRPOTrainer):
         chosen = rows.values[acted]
         metrics["advantages/mean_abs"].append(float(np.abs(chosen).mean()) if len(chosen) else float("nan"))
         metrics["advantages/zero"].append(float((chosen == 0).mean()) if len(chosen) else float("nan"))
+
+
+def _check_same(own: Any, policy: Any, name: str) -> None:
+    """Raise RecipeError where two tokenizers read ids differently."""
+    n = 0 if getattr(own, "inner", own) is policy.inner else policy.vocab_size
+    for start in range(0, n, 4096):
+        ids = range(start, min(start + 4096, n))
+        try:
+            theirs = own.token_bytes(ids)
+        except (IndexError, OverflowError, TypeError, ValueError):  # ids it does not have
+            theirs = [None] * len(ids)
+        for i, mine, other in zip(ids, policy.token_bytes(ids), theirs, strict=True):
+            if mine != other:
+                raise RecipeError(
+                    f"reward {name!r} cuts steps with another tokenizer than the policy's: id {i} is "
+                    f"{other!r} for it and {mine!r} for the trainer; leave out its tokenizer, the trainer "
+                    "sets it"
+                )
 
 
 def _credit_of(credit: Any) -> Any:
