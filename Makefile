@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test lint bubblewrap trl skyrl verifiers clean
+.PHONY: quickstart test lint bubblewrap trl skyrl verifiers verl clean
 
 quickstart: .venv/.lab
 	$(BIN)/guerdon quickstart --out runs/quickstart
