@@ -220,6 +220,19 @@ def test_collapse_is_seen():
     assert all(steady.add({"collapse/reward": r, "collapse/truth": r}) is None for r in (0.1, 0.2, 0.6, 0.9))
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_the_watch_tells_a_fall_from_batches_that_differ(seed):
+    rng, steps = np.random.default_rng(seed), np.linspace(0.0, 1.0, 80)
+    noise = rng.normal(0, 0.05, (80, 2))
+    steady, falling = CollapseWatch(), CollapseWatch()
+    said = []
+    for x, (a, b) in zip(steps, noise, strict=True):
+        reward = 0.5 + 0.4 * x + a
+        said.append(steady.add({"collapse/reward": reward, "collapse/truth": 0.7 + 0.1 * x + b}))
+        last = falling.add({"collapse/reward": reward, "collapse/truth": 0.7 - 0.4 * x + b})
+    assert not any(said) and last is not None
+
+
 def test_runs_with_a_self_reward_are_watched():
     from guerdon.data.signal import Signal
     from guerdon.intrinsic.collapse import watch

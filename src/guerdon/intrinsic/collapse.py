@@ -57,14 +57,17 @@ def collapse_metrics(
 
 
 class CollapseWatch:
-    """Says when reward has risen while truth has fallen.
+    """Says when reward has risen while truth has fallen since the window in which truth was highest.
+
+    Batches differ, so the fall has to exceed the margin by `sigmas` times sqrt(2 / window) s, s the noise of
+    a step's truth: the standard deviation of its changes from step to step, over sqrt(2).
 
     Args:
-        window: steps averaged at either end. margin: least change that counts.
+        window: steps averaged at either end. margin: least change that counts. sigmas: see above.
     """
 
-    def __init__(self, window: int = 5, margin: float = 0.02) -> None:
-        self.window, self.margin = window, margin
+    def __init__(self, window: int = 5, margin: float = 0.02, sigmas: float = 4.0) -> None:
+        self.window, self.margin, self.sigmas = window, margin, sigmas
         self.history: list[tuple[float, float]] = []
 
     def add(self, metrics: Mapping[str, float]) -> str | None:
@@ -77,7 +80,9 @@ class CollapseWatch:
         path = np.array(self.history)
         best = max(range(len(path) - 2 * self.window + 1), key=lambda i: path[i : i + self.window, 1].mean())
         before, after = path[best : best + self.window].mean(axis=0), path[-self.window :].mean(axis=0)
-        if after[0] - before[0] > self.margin and before[1] - after[1] > self.margin:
+        noise = float(np.diff(path[:, 1]).std()) / math.sqrt(2)
+        least = self.margin + self.sigmas * math.sqrt(2 / self.window) * noise
+        if after[0] - before[0] > self.margin and before[1] - after[1] > least:
             return (
                 f"reward rises while truth falls: self-reward {before[0]:.3f} -> {after[0]:.3f}, "
                 f"true checker {before[1]:.3f} -> {after[1]:.3f}"
