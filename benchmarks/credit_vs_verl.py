@@ -6,11 +6,10 @@ columns. First the numbers are compared, in float64, over the valid positions; t
 and the medians printed. `GB/s` counts the arrays guerdon reads and writes once; `copy` is what `np.copy` of
 those same arrays reaches, read and write. Repeat the run where other programs share the cores.
 
-    python -m venv .verl && .verl/bin/pip install verl==0.9.1 .    # verl and guerdon side by side
+    make verl    # builds .verl, where verl and guerdon are side by side
     .verl/bin/python benchmarks/credit_vs_verl.py [--full] [--json]
 
-verl brings ray and a CUDA build of torch; on a machine without a GPU install a CPU build of torch first. Its
-functions are the released ones, imported, not rewritten; it pads to the longest rollout, so `--full`
+verl's functions are the released ones, imported, not rewritten; it pads to the longest rollout, so `--full`
 (every rollout 1024 tokens long) is the batch without any padding to save.
 """
 
