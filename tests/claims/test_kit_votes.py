@@ -1,4 +1,4 @@
-"""Byte-level models in experiments: exact chances, what is learned from and what is not, the worlds they see."""
+"""Byte-level models in experiments: exact chances, what is learned from and what not, the worlds they see."""
 
 from __future__ import annotations
 
