@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the extra 'lab' is not installed")
 
@@ -74,6 +76,41 @@ def test_equals_the_native_call() -> None:
         keep = torch.arange(5)[None, :] < torch.tensor([4, 3, 1, 5])[:, None]
         assert found[keep].tolist() == np.float32(own.values).tolist()
         assert not found[~keep].any() and torch.equal(found, returns)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
+    """Rewards, mask, prompts and token ids of a batch: turns of random lengths, some rewards missing."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, width = draw(st.integers(1, 8)), draw(st.integers(1, 9))
+    mask = rng.random((n, width)) < draw(st.sampled_from([0.2, 0.7, 1.0]))
+    rewards = np.where(rng.random((n, width)) < 0.2, rng.normal(size=(n, width)), 0.0)
+    rewards[rng.random(n) < 0.1, -1] = np.nan
+    return rewards, mask, rng.integers(0, 3, n).astype(str), rng.integers(3, 6, (n, width))
+
+
+@settings(deadline=None, max_examples=60)
+@given(batches(), st.sampled_from(["rloo", "grpo", "gigpo", "reinforce_pp_baseline"]), st.integers(0, 9))
+def test_neither_the_order_of_rows_nor_padding_matters(
+    batch: tuple[np.ndarray, ...], method: str, more: int
+) -> None:
+    rewards, mask, uids, tokens = batch
+
+    def call(rows: np.ndarray, wider: int) -> np.ndarray:
+        pad = ((0, 0), (0, wider))
+        with around(Columns(responses=np.pad(tokens[rows], pad))):
+            found, _ = estimator(method)(
+                token_level_rewards=torch.as_tensor(np.pad(rewards[rows], pad)),
+                response_mask=torch.as_tensor(np.pad(mask[rows], pad)),
+                index=uids[rows],
+            )
+        return found.numpy()
+
+    rows = np.arange(len(mask))
+    plain, turned = call(rows, 0), call(rows[::-1], more)
+    assert np.isfinite(plain).all() and not plain[~mask].any()
+    np.testing.assert_allclose(turned[::-1, : mask.shape[1]], plain, rtol=1e-9, atol=1e-9)
+    assert not turned[:, mask.shape[1] :].any()
 
 
 def test_leave_one_out_by_hand() -> None:

@@ -158,6 +158,19 @@ def test_sessions_with_several_outputs(queue: Any) -> None:
     assert found == [[1, 1], [1, 0, 1], [-1, -1, 0, -1, -1]]
 
 
+def test_rays_workers_know_the_names(queue: Any) -> None:
+    """Every process that imports verl loads the plugin, also those that Ray starts."""
+    import ray
+
+    @ray.remote
+    def names() -> list[str]:
+        from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, POLICY_LOSS_REGISTRY
+
+        return [*ADV_ESTIMATOR_REGISTRY, *POLICY_LOSS_REGISTRY]
+
+    assert {"guerdon_gigpo", "guerdon_ppo"} <= set(ray.get(names.remote()))
+
+
 def test_verls_own_estimators_go_on_as_before(queue: Any) -> None:
     from verl.trainer.ppo.v1 import PPOTrainerSync
 

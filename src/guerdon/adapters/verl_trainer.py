@@ -49,6 +49,8 @@ class _FetchesColumns:
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
         """verl's own, with the batch's other columns at hand; logs how many rewards are missing."""
+        if not str(self.config.algorithm.adv_estimator).startswith(PREFIX):
+            return super()._compute_advantage(batch, metrics)  # type: ignore[misc]
         columns = self._columns(batch)
         if columns.scores is not None:
             real = np.ones(len(batch), bool) if columns.padding is None else ~columns.padding
