@@ -203,7 +203,7 @@ CLAIM = Claim(
     run=run,
     higher=False,
     margin=0.3,
-    seeds=6,
+    seeds=5,
     notes="Eight attributes with priors of two to six values, some flat, some skewed; a user names the "
     "value or, the less they know and the vaguer the attribute is, only one value that it is not. A 2-layer "
     "byte-level decoder sees which attributes are open, narrowed or settled and writes the letter of the "
