@@ -187,3 +187,25 @@ def test_kl_directions_of_a_uniform_distribution_are_zero():
     assert got["kl_from_uniform"].tolist() == pytest.approx([0, 0], abs=1e-6)
     assert got["rank"].tolist() == [0, 0]
     assert distributions.STATISTICS == STATISTICS
+
+
+def test_a_chunk_holds_a_fixed_number_of_bytes():
+    """What lives at once does not grow with the vocabulary, nor with the number of tokens."""
+    for device, limit in distributions.CHUNK_BYTES.items():
+        for vocabulary in (264, 32_000, 151_936, 1_000_000):
+            held = 4 * vocabulary * distributions.chunk_tokens(vocabulary, device)
+            assert limit / 2 < held <= limit
+    assert distributions.chunk_tokens(1 << 30) == 1
+
+
+@pytest.mark.parametrize("vocabulary", [500, 4000])
+def test_the_default_chunk_is_the_largest_that_fits(monkeypatch: pytest.MonkeyPatch, vocabulary: int):
+    monkeypatch.setitem(distributions.CHUNK_BYTES, "cpu", 64_000)
+    seen = []
+
+    def head(h):
+        seen.append(len(h))
+        return torch.zeros(len(h), vocabulary)
+
+    distribution_stats(torch.zeros(70, 3), head, torch.zeros(70, dtype=torch.long), vocabulary)
+    assert max(seen) * vocabulary * 4 <= 64_000 and sum(seen) == 70

@@ -15,13 +15,16 @@ import torch
 
 from guerdon.data.ragged import Ragged
 from guerdon.engines.drawing import check_room
-from guerdon.engines.head import CHUNK_LOGITS
 from guerdon.engines.packing import unique_contexts
 from guerdon.engines.policy import Contexts
 from guerdon.errors import RecipeError
 
 if TYPE_CHECKING:
     from guerdon.engines.torch_engine import TorchEngine
+
+CHUNK_BYTES = {"cpu": 1 << 25, "cuda": 1 << 28}
+"""Log-probs of one chunk, by kind of device: it has as many tokens as fit, whatever the vocabulary. Two such
+blocks live at once, the logits and their log-probs, or these and what an entropy is summed from."""
 
 STATISTICS = ("logprob", "entropy", "kl_to_uniform", "kl_from_uniform", "rank")
 
@@ -44,7 +47,7 @@ def distribution_stats(
 
     Args:
         hidden: (tokens, D). targets: int64 (tokens,).
-        chunk: tokens whose logits are held at once; default: a fixed number of logits.
+        chunk: tokens whose logits are held at once; default: as many as `CHUNK_BYTES` hold.
 
     Raises:
         RecipeError: an unknown statistic.
@@ -52,14 +55,19 @@ def distribution_stats(
     unknown = set(statistics) - set(STATISTICS)
     if unknown:
         raise RecipeError(f"statistics: unknown {sorted(unknown)[0]!r} (valid: {', '.join(STATISTICS)})")
-    size = chunk or max(1, CHUNK_LOGITS.get(hidden.device.type, 1 << 25) // vocab_size)
+    size = chunk or chunk_tokens(vocab_size, hidden.device.type)
     out = {name: torch.empty(len(hidden), device=hidden.device) for name in statistics}
     for start in range(0, len(hidden), size):
         end = min(start + size, len(hidden))
-        logprobs = torch.log_softmax(head(hidden[start:end]).float(), dim=-1)
+        logprobs = torch.log_softmax(head(hidden[start:end]), dim=-1, dtype=torch.float32)
         for name, values in _of_chunk(logprobs, targets[start:end], statistics).items():
             out[name][start:end] = values
     return out
+
+
+def chunk_tokens(vocab_size: int, device: str = "cpu") -> int:
+    """Tokens of a chunk: as many rows of float32 log-probs as `CHUNK_BYTES` hold, at least 1."""
+    return max(1, CHUNK_BYTES.get(device, CHUNK_BYTES["cpu"]) // (4 * vocab_size))
 
 
 def _of_chunk(

@@ -104,8 +104,8 @@ def rlp(
     def score(rollouts: Rollouts, ctx: Context | None) -> Values:
         asked = engine_of(engine, ctx, "rlp")
         fixed = teacher if teacher is not None else ctx.engines.get("teacher") if ctx else None
-        phi = fixed if fixed is not None else slow.at(asked, ctx.step if ctx else 0)
         with_thought = reference_scores(asked, rollouts, opening="")
+        phi = fixed if fixed is not None else slow.at(asked, ctx.step if ctx else 0)
         without = reference_scores(phi, rollouts, thoughts=[""] * len(rollouts))
         new, old = (
             reduce_logprobs(s.logprobs.values, s.logprobs.offsets, reduce) for s in (with_thought, without)
