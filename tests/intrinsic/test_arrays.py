@@ -76,6 +76,8 @@ def test_log_mean_exp_and_monte_carlo_perplexity():
     assert log_mean_exp(np.log([0.5, 0.1])) == pytest.approx(math.log(0.3))
     assert log_mean_exp(np.array([-np.inf, -np.inf])) == -np.inf
     assert monte_carlo_perplexity(np.log([0.25, 0.25]), 2) == pytest.approx(2.0)
+    assert np.isnan(log_mean_exp(np.empty((3, 0)))).tolist() == [True] * 3
+    assert np.isnan(monte_carlo_perplexity(np.empty(0), 2))
 
 
 def test_perplexity_drop_is_bounded_on_both_sides():

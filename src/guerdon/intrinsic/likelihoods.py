@@ -51,8 +51,10 @@ def reduce_logprobs(
 
 
 def log_mean_exp(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    """log 1/K sum_k exp(v_k): the log of a Monte Carlo average of probabilities."""
+    """log 1/K sum_k exp(v_k): the log of a Monte Carlo average of probabilities; NaN for none."""
     values = np.asarray(values, np.float64)
+    if not values.shape[axis]:
+        return np.full(values.sum(axis=axis).shape, np.nan)
     top = values.max(axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
