@@ -24,10 +24,10 @@ ANALYSES = {
         "and 50 updates, and came to +2.0 (-1.7 to 5.6, 10 seeds) and +1.0 (-2.4 to 4.4, 30 seeds)."
     ),
     "laser": (
-        "The ratings never learn to verify: F1 0.41 after training. On a further seed, calibration alone stays "
-        "at an AUROC of 0.34 to 0.52 on test questions over 400 updates, while the model unlearns the map (31 "
-        "to 7 % right). So small a model, trained from scratch on answers only, has nothing to verify with. "
-        "Weighting votes by such ratings costs 6 of the 12.5 points, lost accuracy the rest."
+        "The ratings never learn to verify: F1 0.41 after training. On a further seed, calibration alone "
+        "stays at an AUROC of 0.34 to 0.52 on test questions over 400 updates, while the model unlearns the "
+        "map (31 to 7 % right). So small a model, trained from scratch on answers only, has nothing to "
+        "verify with. Weighting votes by such ratings costs 6 of the 12.5 points, lost accuracy the rest."
     ),
     "oprl-istar": (
         "The model does learn: correlation of advantages 0.31 against 0.15 for leave-one-out, cosine 0.38 "
