@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from guerdon.store import Run
 from guerdon.systems.intrinsic import laser
 from guerdon.systems.intrinsic.laser import Calibration
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "self_rewards"
 SEEDS = [{"task": "1+1", "label": "feasible"}, {"task": "fly", "label": "infeasible"}]
 SELF = {"use": "laser", "token": 259}
 CASES: dict[str, dict[str, Any]] = {
@@ -127,7 +129,8 @@ def files(run: Run) -> dict[str, bytes]:
 @pytest.mark.parametrize("case", CASES)
 def test_a_resumed_run_is_the_same_run(case: str, tmp_path: Any):
     recipe = recipe_of(case)
-    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    recipe.to_yaml(tmp_path / "recipe.yaml")
+    assert Recipe.from_yaml(tmp_path / "recipe.yaml") == recipe
     with Run.create(tmp_path / "whole", recipe.to_dict()) as whole:
         train(recipe, whole)
     cut = recipe_of(case, steps=2)
@@ -140,6 +143,17 @@ def test_a_resumed_run_is_the_same_run(case: str, tmp_path: Any):
     assert files(run) == files(whole)
     lines = [json.loads(line) for line in metrics.splitlines()]
     assert len(lines) == 5 and lines[-1]["rollout/kept"] <= 1.0
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_examples_run(file: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(EXAMPLES.parents[1])
+    recipe = Recipe.from_yaml(file).validate()
+    smaller = ["sampler.prompts=2", "sampler.group=2", "sampler.max_new_tokens=4", "engine.dim=16"]
+    training = Training.build(recipe.override([*smaller, "engine.heads=2", "device=cpu"]))
+    metrics, _ = training.step(0)
+    assert metrics["rollout/tokens"] > 0
+    assert len(list(EXAMPLES.glob("*.yaml"))) == len(CASES)
 
 
 def test_what_each_recipe_leaves_in_its_log(tmp_path: Any):
