@@ -65,8 +65,22 @@ def test_a_body_said_to_be_huge_is_not_read(guarded: str) -> None:
         connection.sendall(
             f"{HEAD}authorization: Bearer s3cret\r\ncontent-length: {1 << 30}\r\n\r\n".encode()
         )
-        answer = connection.makefile("rb").read()
-    assert answer.startswith(b"HTTP/1.1 413 ")
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_refusal_reaches_who_is_still_sending(guarded: str) -> None:
+    large, small = b" " * (3 << 20), b" " * 900_000  # 1 MB is allowed
+    for body, headers, status in (
+        (large, JSON | TOKEN, 413),
+        (large, JSON, 401),
+        (small, TOKEN | {"content-type": "text/plain"}, 415),
+    ):
+        found, _, content = ask(guarded, "POST", "/score", body, headers)
+        assert found == status == json.loads(content)["error"]["status"]
+    with Client(guarded, token="s3cret") as client:
+        with pytest.raises(ServerError, match="413: expected a body of at most 1048576 bytes"):
+            client.score([record(1) | {"meta": {"x": "y" * (60 << 20)}}])
+        assert client.score([record(1)])[0]["match"]["values"] == [1.0]
 
 
 def test_a_body_of_unknown_length_is_read_up_to_the_limit(guarded: str) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from guerdon.serve.refusals import Refusal
 from guerdon.serve.settings import Settings
+from guerdon.serve.turns import Turns
+
+_AT_ONCE = 4  # bodies of the largest size that may be objects in memory at the same time
+_SMALL = 1 << 18  # bytes of a body that never waits for others: all of them together are bounded as well
 
 
 class Admission:
@@ -16,12 +20,14 @@ class Admission:
         requests, bytes: held now.
         refused: requests sent away since the start.
         seconds: how long a request took lately, smoothed; what is told to those who shall come back.
+        turns: of requests that are being parsed and scored.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.requests = self.bytes = self.refused = 0
         self.seconds = 0.1
+        self.turns = Turns(_AT_ONCE * settings.body_bytes)
 
     def enter(self) -> Ticket:
         """A place for one request.
@@ -60,12 +66,19 @@ class Ticket:
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self._holders = 1
-        self._bytes = 0
+        self._bytes = self._turn = 0
 
     def reserve(self, n: int) -> None:
         """Hold so many more bytes; see `Admission.reserve`."""
         self._admission.reserve(n)
         self._bytes += n
+
+    async def turn(self) -> None:
+        """Wait until the body may be parsed, where it is large; the turn ends with the ticket."""
+        if self._bytes <= _SMALL:
+            return
+        await self._admission.turns.take(self._bytes)
+        self._turn = self._bytes
 
     def share(self) -> None:
         """One more holder: work that goes on even if the request is over."""
@@ -77,3 +90,5 @@ class Ticket:
         if not self._holders:
             self._admission.requests -= 1
             self._admission.bytes -= self._bytes
+            if self._turn:
+                self._admission.turns.give_back(self._turn)

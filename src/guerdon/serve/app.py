@@ -65,10 +65,11 @@ def _scoring_routes(app: FastAPI, service: Service) -> None:
             return await _score_lines(request, service)
         async with admitted(request, admission) as ticket:
             body = await read_body(request, ticket, settings)
-            asked = await in_thread(body, bodies.parse_object, body, ("records", "rewards"), ("records",))
-            labels = service.labels(_named(asked.get("rewards"), request))
-            chunk = await in_thread(body, bodies.to_chunk, asked["records"], settings)
             async with within(settings):
+                await ticket.turn()
+                asked = await in_thread(body, bodies.parse_object, body, ("records", "rewards"), ("records",))
+                labels = service.labels(_named(asked.get("rewards"), request))
+                chunk = await in_thread(body, bodies.to_chunk, asked["records"], settings)
                 scored = await service.score(chunk, labels, ticket)
             answer = {"results": answers_of(asked["records"], scored)}
             return Response(await in_thread(body, json.dumps, answer), media_type=JSON)
@@ -80,8 +81,9 @@ def _scoring_routes(app: FastAPI, service: Service) -> None:
         async with admitted(request, admission) as ticket:
             body = await read_body(request, ticket, settings)
             fields = ("records", "method", "settings")
-            asked = await in_thread(body, bodies.parse_object, body, fields, ("records", "method"))
             async with within(settings):
+                await ticket.turn()
+                asked = await in_thread(body, bodies.parse_object, body, fields, ("records", "method"))
                 found = await service.credit(asked["records"], asked["method"], asked.get("settings"), ticket)
             return Response(await in_thread(body, json.dumps, found), media_type=JSON)
 
@@ -92,9 +94,10 @@ def _scoring_routes(app: FastAPI, service: Service) -> None:
         label = service.labels(request.query_params.getlist("reward"))[0]
         async with admitted(request, admission) as ticket:
             body = await read_body(request, ticket, settings)
-            asked = await in_thread(body, bodies.parse_object, body, openrlhf.FIELDS)
-            chunk = bodies.to_chunk(openrlhf.to_records(asked), settings)
             async with within(settings):
+                await ticket.turn()
+                asked = await in_thread(body, bodies.parse_object, body, openrlhf.FIELDS)
+                chunk = bodies.to_chunk(openrlhf.to_records(asked), settings)
                 scored = await service.score(chunk, service.labels(None), ticket)
             return JSONResponse(openrlhf.answer(scored, label))
 
@@ -112,10 +115,11 @@ async def _score_lines(request: Request, service: Service) -> Response:
         ticket = await held.enter_async_context(admitted(request, service.admission))
         labels = service.labels(request.query_params.getlist("reward"))
         body = await read_body(request, ticket, service.settings)
-        records = await in_thread(body, bodies.parse_lines, body)
-        bodies.check_list(records, service.settings)
-        lines = service.stream(records, labels, ticket)
         async with within(service.settings):
+            await ticket.turn()
+            records = await in_thread(body, bodies.parse_lines, body)
+            bodies.check_list(records, service.settings)
+            lines = service.stream(records, labels, ticket)
             first = await anext(lines)  # until then, what goes wrong is told with a status
         rest = held.pop_all()
 

@@ -9,6 +9,7 @@ is tried again: a connection that breaks, a server that restarts, 429, 502, 503 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import random
@@ -137,7 +138,9 @@ class Client:
             scheme, host, port = self._place
             kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
             self._connection = kind(host, port, timeout=self._seconds)
-        self._connection.request(method, self._path + path, body, dict(headers))
+        # A server that refuses a request before all of it is there says why and closes the connection.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.request(method, self._path + path, body, dict(headers))
         answer = self._connection.getresponse()
         content = answer.read()
         try:

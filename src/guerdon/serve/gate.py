@@ -8,16 +8,13 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
+from guerdon.serve.lingering import Lingering, Receive, Scope, Send
 from guerdon.serve.metrics import Metrics
 from guerdon.serve.refusals import Refusal
 from guerdon.serve.settings import Settings
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 OPEN = frozenset(("/healthz", "/docs", "/openapi.json"))
 """What may be read without a token: nothing there says what is scored."""
@@ -49,17 +46,18 @@ class Gate:
         request_id = given.decode() if _ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         began, status = time.perf_counter(), 0
+        lingering = Lingering(receive, send, self._settings)
 
         async def noted(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-            await send(message)
+            await lingering.send(message)
 
         try:
             self._check(scope["path"], headers)
-            await self._app(scope, receive, noted)
+            await self._app(scope, lingering.receive, noted)
         except Refusal as refusal:  # before anything was read: what the client still sends is not wanted
             refusal.headers.setdefault("connection", "close")
             await _answer(noted, refusal.status, str(refusal), refusal.headers, request_id)
