@@ -30,7 +30,8 @@ from guerdon.adapters.verl import (
     register,
     rollouts_of,
 )
-from guerdon.adapters.verl_batch import Columns, Settings
+from guerdon.adapters.verl_batch import Columns
+from guerdon.adapters.verl_settings import Settings
 from guerdon.errors import DataError, RecipeError, TrainingError
 
 MASK = torch.tensor([[1, 1, 0, 1, 0], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 1, 1, 1]])

@@ -20,6 +20,7 @@ from verl.trainer.ppo.v1.utils import compute_advantage_for_multi_trajectories
 from guerdon import registry
 from guerdon.adapters import verl as adapter
 from guerdon.adapters.verl_batch import columns_of, rollouts_of
+from guerdon.adapters.verl_settings import Settings
 from guerdon.errors import DataError
 
 GROUPS, EACH, WIDTH = 6, 4, 24
@@ -77,7 +78,7 @@ def native(data: DataProto, method: str, columns: Any = None, **how: Any) -> tor
         data.batch["response_mask"].numpy() > 0,
         data.non_tensor_batch["uid"],
         columns,
-        adapter.Settings.of({"guerdon": how}),
+        Settings.of({"guerdon": how}),
     ).rollouts
     values = registry.build("credit", {"use": method}, method)(rollouts, rollouts.signals).values
     out = torch.zeros(data.batch["token_level_rewards"].shape)

@@ -20,7 +20,8 @@ from omegaconf import OmegaConf
 from verl import DataProto
 from verl.workers.rollout.replica import TokenOutput
 
-from guerdon.adapters.verl import Settings, compute_advantage
+from guerdon.adapters.verl import compute_advantage
+from guerdon.adapters.verl_settings import Settings
 
 HERE = Path(__file__).parents[1]
 TEMPLATE = (

@@ -24,10 +24,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from guerdon import registry
-from guerdon.adapters.verl_batch import Settings, around, around_now, rollouts_of, token_values
+from guerdon.adapters.verl_batch import around, around_now, rollouts_of, token_values
+from guerdon.adapters.verl_settings import Settings
 from guerdon.errors import RecipeError, TrainingError
 
 __all__ = [
@@ -86,7 +85,7 @@ def estimator(method: str, settings: Mapping[str, Any] | None = None, **how: Any
     Args:
         method: a credit method's name.
         settings: its parameters; those in verl's `algorithm.guerdon.credit` are laid over them.
-        how: `dense`, `steps`, `state` (see `verl_batch.Settings`); those in `algorithm.guerdon` come first.
+        how: `dense`, `steps`, `state` (see `verl_settings.Settings`); `algorithm.guerdon` comes first.
 
     Returns are the advantages: the methods here have no critic to be trained on them.
 
@@ -182,8 +181,3 @@ def register(add: Callable[[str], Callable[[Any], Any]] | None = None) -> list[s
         except Exception as error:
             _log.error("guerdon: the advantage estimator %s was not registered: %s", name, error)
     return done
-
-
-def missing_share(rewards: np.ndarray) -> float:
-    """Share of rows without a verdict (a reward that is NaN), for logs; rewards (B, T)."""
-    return float(np.isnan(rewards).any(axis=1).mean()) if len(rewards) else 0.0

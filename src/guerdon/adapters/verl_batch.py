@@ -12,18 +12,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from guerdon.adapters import verl_records
+from guerdon.adapters.verl_settings import Settings
 from guerdon.context import Context
 from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
-from guerdon.errors import DataError, RecipeError
-from guerdon.registry import nearest
+from guerdon.errors import DataError
 
 _PADDING_UID = re.compile(r"pad[0-9a-f]{32}")  # verl's name for the prompt of rows that fill up a batch
 TOKEN_COLUMNS = {
@@ -32,66 +32,6 @@ TOKEN_COLUMNS = {
     "entropy": "entropy",
     "values": "values",
 }
-
-
-@dataclass(frozen=True)
-class Settings:
-    """`algorithm.guerdon` of verl's configuration.
-
-    Attributes:
-        credit: parameters of the credit method.
-        dense: rewards stand on the last tokens of steps: each that is not 0 ends a step, and `process`, `prm`
-            and `steps` hold them (`turn_reward` per turn). A step whose reward is exactly 0 is joined to the
-            next one.
-        steps: a splitter (`guerdon.data.spans.split`) that cuts turns into steps; needs token ids.
-        state: "observation" takes what the environment wrote since the policy's last token (and what the
-            policy has written of its turn) for the state before a step; "none" leaves states out.
-    """
-
-    credit: Mapping[str, Any] = field(default_factory=dict)
-    dense: bool = False
-    steps: Any = None
-    state: str = "observation"
-
-    def __post_init__(self) -> None:
-        if self.state not in ("observation", "none"):
-            raise RecipeError(
-                f"algorithm.guerdon.state: got {self.state!r}, expected 'observation' or 'none'"
-            )
-        if not isinstance(self.credit, Mapping):
-            raise RecipeError(f"algorithm.guerdon.credit: got {self.credit!r}, expected a mapping")
-
-    @classmethod
-    def of(cls, config: Any, defaults: Mapping[str, Any] | None = None) -> Settings:
-        """Settings from verl's algorithm configuration, over `defaults`.
-
-        Raises:
-            RecipeError: an unknown field.
-        """
-        section = config.get("guerdon", None) if hasattr(config, "get") else None
-        given = {**(defaults or {}), **plain_section(section, "algorithm.guerdon")}
-        known = [each.name for each in fields(cls)]
-        for key in given:
-            if key not in known:
-                raise RecipeError(f"algorithm.guerdon.{key}: unknown field{nearest(key, known)}")
-        return cls(**given)
-
-
-def plain_section(section: Any, where: str) -> dict[str, Any]:
-    """A section of verl's configuration as plain dicts and lists.
-
-    Raises:
-        RecipeError: not a mapping.
-    """
-    if section is None:
-        return {}
-    if type(section).__module__.startswith("omegaconf"):
-        from omegaconf import OmegaConf  # of verl
-
-        section = OmegaConf.to_container(section, resolve=True)
-    if not isinstance(section, Mapping):
-        raise RecipeError(f"{where}: got {section!r}, expected a mapping")
-    return dict(section)
 
 
 @dataclass(frozen=True)
@@ -209,33 +149,69 @@ def rollouts_of(
     """
     columns, settings = columns or Columns(), settings or Settings()
     _check_shapes(rewards, mask, index, columns)
-    rows, session = _order(mask, index, columns)
-    rewards, mask = rewards[rows], mask[rows]
-    last = np.append(session[1:] != session[:-1], True)[: len(rows)]  # a session's final output
-    if not last.all():
-        rewards = _without_copied_scores(rewards, rows, last, columns)
-    places = np.arange(1, mask.shape[1] + 1)
-    lengths = ((mask | (rewards != 0)) * places).max(axis=1, initial=0)
-    if columns.lengths is not None:
-        lengths = np.maximum(lengths, columns.lengths[rows])
-    per_rollout = np.bincount(session, lengths, minlength=int(last.sum())).astype(np.int64)
-
-    def flat(padded: np.ndarray) -> Ragged:
-        return Ragged.from_lengths(Ragged.from_padded(padded, lengths).values, per_rollout)
-
-    whole = np.zeros(mask.shape, np.int32) if columns.responses is None else columns.responses[rows]
-    rollouts = Rollouts(tokens=flat(whole), acted=flat(mask), group=_groups(index, rows)[last])
-    rollouts = rollouts.replace(**{name: flat(column[rows]) for name, column in columns.tokenwise.items()})
-    reward = Signal(flat(rewards).values, "token", "reward")
+    layout, rewards = _lay_out(rewards, mask, index, columns)
+    rows, last = layout.rows, layout.last
+    acted = layout.flat(mask)
+    empty = acted.with_values(np.zeros(acted.total, np.int32))
+    tokens = empty if columns.responses is None else layout.flat(columns.responses)
+    rollouts = Rollouts(tokens=tokens, acted=acted, group=_groups(index, rows)[last])
+    rollouts = rollouts.replace(**{name: layout.flat(each) for name, each in columns.tokenwise.items()})
+    reward = Signal(Ragged.from_lengths(rewards[layout.inside], layout.per_rollout).values, "token", "reward")
     records = None if columns.records is None else [columns.records[row] for row in rows]
-    rollouts = verl_records.with_steps(rollouts, reward, records, session, settings, columns)
+    rollouts = verl_records.with_steps(rollouts, reward, records, layout.session, settings, columns)
     signals = _signals(rollouts, reward, settings)
     if baselines is not None:
         signals["baseline"] = Signal(baselines[rows][last], "rollout", "baseline")
     if records is not None:
         final = [records[at] for at in np.flatnonzero(last)]
         signals = {**signals, **verl_records.signals_of(final, rollouts, kept=("outcome", "reward"))}
-    return Batch(rollouts.replace(signals=signals), columns.ctx, rows, lengths)
+    return Batch(rollouts.replace(signals=signals), columns.ctx, rows, layout.lengths)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Which of verl's cells are tokens, in which order.
+
+    Attributes:
+        rows: verl's rows that count, the outputs of a session side by side.
+        session: int64, rollout of each of them.
+        last: bool, whether it is the final output of its session.
+        lengths: int64, its tokens.
+        inside: bool (len(rows), T), its cells that are tokens.
+        per_rollout: int64, tokens of every rollout.
+        in_place: whether `rows` are all of verl's rows in their order.
+    """
+
+    rows: np.ndarray
+    session: np.ndarray
+    last: np.ndarray
+    lengths: np.ndarray
+    inside: np.ndarray
+    per_rollout: np.ndarray
+    in_place: bool
+
+    def flat(self, padded: np.ndarray) -> Ragged:
+        """A padded array of verl's as a token column."""
+        ordered = padded if self.in_place else padded[self.rows]
+        return Ragged.from_lengths(ordered[self.inside], self.per_rollout)
+
+
+def _lay_out(
+    rewards: np.ndarray, mask: np.ndarray, index: Any, columns: Columns
+) -> tuple[_Layout, np.ndarray]:
+    """The layout, and the rewards of its rows."""
+    rows, session = _order(mask, index, columns)
+    in_place = len(rows) == len(mask) and columns.sessions is None
+    own, chosen = (rewards, mask) if in_place else (rewards[rows], mask[rows])
+    last = np.append(session[1:] != session[:-1], True)[: len(rows)]
+    if not last.all():
+        own = _without_copied_scores(own, rows, last, columns)
+    lengths = _last_used(chosen | (own != 0))
+    if columns.lengths is not None:
+        lengths = np.maximum(lengths, columns.lengths[rows])
+    inside = np.arange(mask.shape[1]) < lengths[:, None]
+    per_rollout = np.bincount(session, lengths, minlength=int(last.sum())).astype(np.int64)
+    return _Layout(rows, session, last, lengths, inside, per_rollout, in_place), own
 
 
 def token_values(batch: Batch, advantage: Signal, shape: tuple[int, int], name: str) -> np.ndarray:
@@ -250,8 +226,21 @@ def token_values(batch: Batch, advantage: Signal, shape: tuple[int, int], name: 
         row = int(batch.rows[np.searchsorted(np.cumsum(batch.lengths), _first_bad(advantage), "right")])
         raise DataError(f"{name}: the advantage of row {row} is not a finite number")
     out = np.zeros(shape)
-    out[batch.rows] = Ragged.from_lengths(advantage.values, batch.lengths).to_padded(0.0, shape[1])
+    if np.all(batch.rows[1:] > batch.rows[:-1]):
+        lengths = np.zeros(shape[0], np.int64)
+        lengths[batch.rows] = batch.lengths
+        out[np.arange(shape[1]) < lengths[:, None]] = advantage.values
+    else:
+        out[batch.rows] = Ragged.from_lengths(advantage.values, batch.lengths).to_padded(0.0, shape[1])
     return out
+
+
+def _last_used(used: np.ndarray) -> np.ndarray:
+    """Place behind the last True of every row, 0 where there is none; int64 (B,)."""
+    if not used.shape[1]:
+        return np.zeros(len(used), np.int64)
+    behind = used.shape[1] - np.argmax(used[:, ::-1], axis=1)
+    return np.where(used[np.arange(len(used)), behind - 1], behind, 0).astype(np.int64)
 
 
 def _first_bad(advantage: Signal) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from guerdon.adapters.verl_batch import plain_section
+from guerdon.adapters.verl_settings import plain_section
 from guerdon.data import spans
 from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts

@@ -19,7 +19,8 @@ from verl.trainer.ppo.v1.trainer_separate_async import PPOTrainerSeparateAsync
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 
 from guerdon.adapters.trl_rewards import token_bytes_of
-from guerdon.adapters.verl_batch import Columns, Settings, around, columns_of
+from guerdon.adapters.verl_batch import Columns, around, columns_of
+from guerdon.adapters.verl_settings import Settings
 from guerdon.context import Context
 
 PREFIX = "guerdon_"
