@@ -90,9 +90,14 @@ ALSO = [
     Comparison("mid-training, one draw", "rl edge pass@1", "mid-rl edge pass@1", 3),
     Comparison("RL at the edge, one draw", "base edge pass@1", "rl edge pass@1", 3),
     Comparison("process reward, one draw", "rl-outcome edge pass@1", "rl edge pass@1", 3),
+    Comparison("no pay for lucky answers", "base edge pass@16", "rl-strict edge pass@16", 5),
+    Comparison("no pay, against some", "rl edge pass@16", "rl-strict edge pass@16", 5),
+    Comparison("1 % against none, answers only", "base-0 school right", "base-1 school right", 5),
+    Comparison("RL after 1 %, answers only", "base-1 school right", "rl-school-1 school right", 5),
     Comparison("known data where known", "base known pass@1", "rl-known known pass@1", 3),
 ]
-"""Looked at too, without a say in the verdicts."""
+"""Looked at too, without a say in the verdicts. The arm rl-strict (a right answer over a wrong graph earns
+nothing) and the comparisons of answers only were added when seeds 0 and 1 had been seen."""
 
 
 class Seed:
@@ -110,6 +115,7 @@ class Seed:
         self._rl("rl-known", Quantities(KNOWN))
         self._rl("rl-hard", Quantities(HARD))
         self._mid_rl()
+        self._rl("rl-strict", Quantities(EDGE), reward="strict", tests=("known", "edge"))
         for share in (0, 1, 10):
             self._base(f"base-{share}", share / 100, ("school",))
             self._rl(f"rl-school-{share}", TESTS["school"], share / 100, tests=("school",))
