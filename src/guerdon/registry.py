@@ -128,7 +128,10 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "confidence": "guerdon.systems.intrinsic.crew:pairs_by_confidence",
         "outcome": "guerdon.learn.preferences:by_outcome",
     },
-    "loss": {"laser": "guerdon.systems.intrinsic.laser:Calibration"},
+    "loss": {
+        "laser": "guerdon.systems.intrinsic.laser:Calibration",
+        "likelihood": "guerdon.systems.intrinsic.likelihood_rewards:Likelihood",
+    },
     "splitter": {
         name: f"guerdon.data.splitters:{name}"
         for name in ("blank_line", "newline", "regex", "sentence", "tags")

@@ -41,6 +41,11 @@ CASES: dict[str, dict[str, Any]] = {
         "rewards": {"outcome": {"use": "flr", "dimensions": "correctness", "opening": "?"}},
         "objective": {"use": "dpo", "pairs": "best_and_worst", "reference": "batch"},
     },
+    "likelihood-rewards": {
+        "rewards": {"outcome": {"use": "likelihood-rewards", "opening": "", "reduce": "mean"}},
+        "credit": "rloo",
+        "losses": [{"use": "likelihood", "opening": "", "reduce": "mean"}, SELF | {"c_ref": -6.0}],
+    },
     "laser": {
         "rewards": {"outcome": "coin", "self": SELF},
         "credit": {"use": "laser", "after": 2},
@@ -306,6 +311,41 @@ def test_calibration_leaves_out_what_was_cut_or_has_no_room():
         Calibration(999)(rollouts, engine)
     with pytest.raises(DataError, match="signal 'truth'"):
         Calibration(259, source="truth")(rollouts, engine)
+
+
+def test_the_reference_learns_with_its_own_gradient():
+    """The same step as on -1/N sum of mean log-probs of the references alone."""
+    texts, references = ["ab#x", "c", "d#"], ["42", "7", None]
+    steps = []
+    for way in ("recipe", "by hand"):
+        engine = LabEngine(dim=16, layers=1, heads=2, context=32, device="cpu")
+        rollouts = scored(engine, texts).replace(reference=references)
+        nothing = Ragged(np.zeros(rollouts.tokens.total), rollouts.tokens.offsets)
+        rollouts = rollouts.replace(advantages=nothing)
+        if way == "recipe":
+            extra = build("loss", {"use": "likelihood", "opening": "#", "reduce": "mean"})
+            metrics = update(
+                engine,
+                rollouts,
+                Objective(),
+                np.random.default_rng(0),
+                lr=1e-2,
+                losses=[extra],
+                micro_rollouts=2,
+            )
+            value = metrics["loss/likelihood"]
+        else:
+            ids = engine.tokenizer.encode("ab#42")
+            alone = Rollouts(prompt=["q"], tokens=Ragged.from_lists([ids], dtype=np.int32))
+            value = engine.train_step(
+                alone, lambda stats, rows: (-stats.logprobs[3:].mean(), {}), lr=1e-2, entropy=False
+            )["loss"]
+        steps.append((value, engine.state_dict()))
+    assert steps[0][0] == pytest.approx(steps[1][0], rel=1e-5)
+    for name, value in steps[0][1].items():
+        torch.testing.assert_close(value, steps[1][1][name], atol=1e-5, rtol=1e-3)
+    with pytest.raises(RecipeError, match="reducer"):
+        build("loss", {"use": "likelihood", "reduce": "perplexity"})
 
 
 def test_laser_credit_by_hand():

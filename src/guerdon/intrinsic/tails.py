@@ -8,6 +8,7 @@ not acted: no objective reads it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
 from guerdon.engines.protocol import LossFn
 
+_PER_ROW = ("id", "prompt", "completion", "reference", "meta")
 _PER_TOKEN = ("acted", "logprobs", "ref_logprobs", "advantages")
 
 
@@ -33,6 +35,33 @@ class ExtraLoss(Protocol):
     """See the module's text."""
 
     def __call__(self, rollouts: Rollouts, engine: Any) -> Extended: ...
+
+
+def with_rows(rollouts: Rollouts, like: Sequence[int], ids: Sequence[Sequence[int]]) -> Rollouts:
+    """Further rows behind the given ones: what the rows in `like` have, and tokens that are not acted.
+
+    Signals of rollouts stay and are missing there; those of groups, and partitions, are left out.
+    """
+    own = with_tails(rollouts, [()] * len(rollouts))
+    tokens = Ragged.from_lists([list(row) for row in ids], dtype=np.int32)
+    index = np.asarray(like, np.int64)
+    signals = {name: s for name, s in own.signals.items() if s.level == "rollout"}
+    own = replace(own, signals=signals)
+    columns: dict[str, Any] = {
+        "group": own.group[index],
+        "truncated": np.zeros(len(index), bool),
+        "tokens": tokens,
+        "signals": {name: s.with_values(np.full(len(index), np.nan)) for name, s in signals.items()},
+    }
+    for name in _PER_ROW:
+        column = getattr(own, name)
+        columns[name] = None if column is None else [column[i] for i in index]
+    for name in _PER_TOKEN:
+        values = getattr(own, name)
+        if values is not None:
+            columns[name] = tokens.with_values(np.zeros(tokens.total, values.values.dtype))
+    further = Rollouts(**columns)
+    return Rollouts.concat([own, further]) if len(index) else own
 
 
 def with_tails(rollouts: Rollouts, tails: Sequence[Sequence[int]]) -> Rollouts:

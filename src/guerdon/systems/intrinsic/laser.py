@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,23 @@ if TYPE_CHECKING:
 TRUNCATED = "cut off by the limit: it has no end to judge at"
 
 
+@dataclass(frozen=True)
+class SelfScores:
+    """`own_advantages` of a signal, as a source of credit."""
+
+    name: str
+    min_std: float
+    grpo: MeanStd
+
+    def __call__(self, view: View) -> Signal:
+        if self.name not in view.signals:
+            raise DataError(f"laser: there is no signal {self.name!r}; name the reward's with source=...")
+        labels, n = view.rollouts.groups()
+        plain = self.grpo(view.signals["outcome"].values, labels, n, view.at("rollout"))
+        own = own_advantages(plain, view.signals[self.name].values, labels, self.min_std)
+        return Signal(own, "rollout", self.name)
+
+
 def credit(
     source: str = "self", tau: float = 0.1, min_std: float = 0.1, after: int = 0, eps: float = 1e-6
 ) -> Credit:
@@ -40,21 +58,13 @@ def credit(
         raise RecipeError(f"tau must lie in [0, 1], got {tau!r}")
     grpo = MeanStd(1, eps)
 
-    def own(view: View) -> Signal:
-        if source not in view.signals:
-            raise DataError(f"laser: there is no signal {source!r}; name the reward's with source=...")
-        labels, n = view.rollouts.groups()
-        plain = grpo(view.signals["outcome"].values, labels, n, view.at("rollout"))
-        scores = view.signals[source].values
-        return Signal(own_advantages(plain, scores, labels, min_std), "rollout", source)
-
     def share(ctx: Context) -> float:
         return tau if ctx.step >= after else 0.0
 
     return Credit(
         [
             Level("outcome", span="rollout", baseline=grpo, weight=lambda ctx: 1.0 - share(ctx)),
-            Level(own, span="rollout", weight=share),
+            Level(SelfScores(source, min_std, grpo), span="rollout", weight=share),
         ],
         name="laser",
     )
