@@ -221,3 +221,35 @@ def test_verls_reward_worker_runs_it(tokenizer: Any, tmp_path: Path) -> None:
 
     found = [one["reward_score"] for one in asyncio.run(run())]
     assert found[0] == 1.0 and math.isnan(found[1]) and found[2] == 0.0
+
+
+def test_verls_reward_loop_in_ray_to_credit(tokenizer: Any, tmp_path: Path) -> None:
+    """Reward actors, dense rewards placed on tokens, records, and PURE over them."""
+    import ray
+    from verl.experimental.reward_loop.reward_loop import RewardLoopManager
+
+    from guerdon.adapters.verl import compute_advantage
+
+    tokenizer.save_pretrained(tmp_path)
+    rewards = {"outcome": {"use": "verify.math"}, "process": {"use": "verify.step_checks"}}
+    settings = config("guerdon_pure", rewards=rewards, steps="newline", on_error="drop")
+    with open_dict(settings):
+        settings.actor_rollout_ref.model.path = str(tmp_path)
+        settings.actor_rollout_ref.model.tokenizer_path = None
+        settings.reward.num_workers = 2
+    texts = ["1 + 1 = 2\n2 + 2 = 4\n", "1 + 1 = 2\n2 + 2 = 5\n", "4"]
+    batch = data(tokenizer, texts, ["4", "4", "4"])
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
+    try:
+        out = RewardLoopManager(settings).compute_rm_score(batch)
+    finally:
+        ray.shutdown()
+    assert out.batch["rm_scores"].sum(1).tolist() == [1.0, 0.0, 1.0]
+    assert out.batch["rm_scores"][0, 19] == 1.0  # the outcome stands on the last token
+    assert out.non_tensor_batch["missing"].tolist() == [0.0, 0.0, 0.0]
+    batch = batch.union(out)
+    batch.batch["response_mask"] = batch.batch["attention_mask"][:, batch.batch["prompts"].size(1) :]
+    batch.non_tensor_batch["uid"] = np.array(["a"] * 3, dtype=object)
+    found = compute_advantage(batch, "pure").batch["advantages"]
+    assert found[1, 10:20].max() < found[0, 10:20].min()  # the wrong step of row 1 gets less
+    assert torch.isfinite(found).all()
