@@ -209,3 +209,21 @@ def test_the_default_chunk_is_the_largest_that_fits(monkeypatch: pytest.MonkeyPa
 
     distribution_stats(torch.zeros(70, 3), head, torch.zeros(70, dtype=torch.long), vocabulary)
     assert max(seen) * vocabulary * 4 <= 64_000 and sum(seen) == 70
+
+
+class WithTag(ByteTokenizer):
+    """A tokenizer with one special token that texts may show and decoding drops."""
+
+    def encode(self, text):
+        head, tag, tail = text.partition("<t>")
+        return super().encode(head) + ([260] if tag else []) + super().encode(tail)
+
+
+def test_special_tokens_shown_in_the_text_are_no_mismatch():
+    engine = tiny(tokenizer=WithTag())
+    ids = engine.tokenizer.encode("<t>a")
+    assert engine.tokenizer.decode(ids) == "a"
+    for tokens in (ids, [*ids, 2]):
+        check_ids(engine, Rollouts(completion=["<t>a"], tokens=Ragged.from_lists([tokens], dtype=np.int32)))
+    with pytest.raises(EngineError, match="row 0: its token ids read 'a'"):
+        check_ids(engine, Rollouts(completion=["<t>b"], tokens=Ragged.from_lists([ids], dtype=np.int32)))

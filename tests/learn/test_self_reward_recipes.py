@@ -452,6 +452,11 @@ def test_plain_text_has_places_and_no_answers(tmp_path: Any):
         build("task", {"use": "plain_text", "path": "absent.txt"}).problems("train", 1)
 
 
+def test_pairs_take_no_further_losses():
+    with pytest.raises(RecipeError, match="no further losses"):
+        Training.build(recipe_of("crew", losses=[SELF]))
+
+
 def test_a_vote_needs_a_reward():
     with pytest.raises(RecipeError, match=r"eval\.vote: no reward of that name"):
         recipe_of("crew", eval={"every": 0, "vote": "selfish"})

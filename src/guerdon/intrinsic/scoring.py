@@ -170,13 +170,23 @@ def check_ids(engine: Any, rollouts: Rollouts, names: Sequence[str] | None = Non
     for row, completion in enumerate(rollouts.completion):
         if not isinstance(completion, str):
             continue
-        said = engine.tokenizer.decode(tokens[row].tolist())
-        if said.split() != completion.split():
+        ids = tokens[row].tolist()
+        said = engine.tokenizer.decode(ids)
+        if said.split() != completion.split() and not _spells(engine.tokenizer, completion, ids):
             raise EngineError(
                 f"{_named(names, row)}: its token ids read {said[:40]!r} under this tokenizer, its text is "
                 f"{completion[:40]!r}: take the engine that sampled these rollouts, or drop their tokens to "
                 f"have the text encoded"
             )
+
+
+def _spells(tokenizer: Any, text: str, ids: Sequence[int]) -> bool:
+    """Whether the text is encoded as these ids: it may show special tokens that decoding drops."""
+    ends = {tokenizer.eos, tokenizer.pad}
+    return bool(ids) and list(tokenizer.encode(text)) in (
+        list(ids),
+        list(ids[:-1]) if ids[-1] in ends else None,
+    )
 
 
 def _named(names: Sequence[str] | None, row: int) -> str:

@@ -73,6 +73,8 @@ class Training:
             engine = build("engine", recipe.engine, "engine", device=recipe.device, seed=recipe.seed, **optim)
         check_sampler(task, recipe.sampler.turns, recipe.sampler.branch)
         objective = build("objective", recipe.objective, "objective")
+        if recipe.losses and hasattr(objective, "learn"):
+            raise RecipeError("losses: an objective that learns from pairs takes no further losses")
         return cls(
             recipe=recipe,
             engine=engine,
