@@ -151,6 +151,16 @@ def test_very_many_fields(open_server: str) -> None:
     assert post(open_server, "/score", {"records": [record(1) | {"meta": many}]})[0] == 200
 
 
+def test_very_many_lists(open_server: str) -> None:
+    for one in (b"[]", b"{}", b'{"a":[ {}]}'):
+        many = b" ,\n".join([one] * 500_002)
+        body = b'{"records": [{"completion": "x", "reference": "x", "meta": {"a": [' + many + b"]}}]}"
+        status, message = refused(open_server, "/score", body)
+        assert status == 413 and "500000 lists and objects" in message
+    text = r"\frac{a}{b}, [x] " * 100_000
+    assert post(open_server, "/score", {"records": [record(1) | {"meta": {"a": text}}]})[0] == 200
+
+
 def test_too_many_records(open_server: str) -> None:
     status, message = refused(open_server, "/score", {"records": [{"completion": "x"}] * 8193})
     assert status == 413 and "8192" in message

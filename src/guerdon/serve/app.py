@@ -15,7 +15,7 @@ from starlette.requests import Request
 from guerdon import __version__
 from guerdon.registry import names
 from guerdon.serve import bodies, openapi, openrlhf
-from guerdon.serve.admission import Admission
+from guerdon.serve.admission import Admission, Ticket
 from guerdon.serve.desk import Desk
 from guerdon.serve.gate import OPEN, Gate, error_body
 from guerdon.serve.metrics import CONTENT_TYPE, Metrics
@@ -66,7 +66,7 @@ def _scoring_routes(app: FastAPI, service: Service) -> None:
         async with admitted(request, admission) as ticket:
             body = await read_body(request, ticket, settings)
             async with within(settings):
-                await ticket.turn()
+                await _turn(body, ticket, settings)
                 asked = await in_thread(body, bodies.parse_object, body, ("records", "rewards"), ("records",))
                 labels = service.labels(_named(asked.get("rewards"), request))
                 chunk = await in_thread(body, bodies.to_chunk, asked["records"], settings)
@@ -82,7 +82,7 @@ def _scoring_routes(app: FastAPI, service: Service) -> None:
             body = await read_body(request, ticket, settings)
             fields = ("records", "method", "settings")
             async with within(settings):
-                await ticket.turn()
+                await _turn(body, ticket, settings)
                 asked = await in_thread(body, bodies.parse_object, body, fields, ("records", "method"))
                 found = await service.credit(asked["records"], asked["method"], asked.get("settings"), ticket)
             return Response(await in_thread(body, json.dumps, found), media_type=JSON)
@@ -95,11 +95,17 @@ def _scoring_routes(app: FastAPI, service: Service) -> None:
         async with admitted(request, admission) as ticket:
             body = await read_body(request, ticket, settings)
             async with within(settings):
-                await ticket.turn()
+                await _turn(body, ticket, settings)
                 asked = await in_thread(body, bodies.parse_object, body, openrlhf.FIELDS)
                 chunk = bodies.to_chunk(openrlhf.to_records(asked), settings)
                 scored = await service.score(chunk, service.labels(None), ticket)
             return JSONResponse(openrlhf.answer(scored, label))
+
+
+async def _turn(body: bytes, ticket: Ticket, settings: Settings) -> None:
+    """Before a body is made into objects."""
+    await in_thread(body, bodies.check_structure, body, settings)
+    await ticket.turn()
 
 
 def _named(rewards: Any, request: Request) -> Any:
@@ -116,7 +122,7 @@ async def _score_lines(request: Request, service: Service) -> Response:
         labels = service.labels(request.query_params.getlist("reward"))
         body = await read_body(request, ticket, service.settings)
         async with within(service.settings):
-            await ticket.turn()
+            await _turn(body, ticket, service.settings)
             records = await in_thread(body, bodies.parse_lines, body)
             bodies.check_list(records, service.settings)
             lines = service.stream(records, labels, ticket)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -26,6 +27,7 @@ from guerdon.serve.settings import Settings
 
 _LARGE = 1 << 18  # bytes of JSON after which others would notice that the event loop is busy
 _STREAMED, _AHEAD = 64, 4  # records in a piece of a stream, and pieces under way
+_BESIDE = ThreadPoolExecutor(1, "guerdon-serve-large")
 _T = TypeVar("_T")
 
 
@@ -167,10 +169,13 @@ def _plain(value: Any) -> Any:
 
 
 async def in_thread(body: bytes, work: Callable[..., _T], *arguments: Any) -> _T:
-    """Call something whose work grows with a body: in a thread where it is large."""
+    """Call something whose work grows with a body: in a thread where it is large.
+
+    One thread for all of them: parsing holds the interpreter, and the event loop has to get a word in.
+    """
     if len(body) < _LARGE:
         return work(*arguments)
-    return await asyncio.to_thread(partial(work, *arguments))
+    return await asyncio.get_running_loop().run_in_executor(_BESIDE, partial(work, *arguments))
 
 
 @contextlib.asynccontextmanager

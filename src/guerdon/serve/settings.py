@@ -16,6 +16,7 @@ class Settings:
         body_bytes: of one request.
         records: of one request.
         fields: of one record, signals and partitions counted.
+        containers: lists and objects in one request, about.
         depth: how deeply the values of a record may be nested.
         requests: accepted and not answered yet; more are sent away with 429.
         waiting_bytes: of the bodies of all of them; likewise.
@@ -32,6 +33,7 @@ class Settings:
     body_bytes: int = 16 << 20
     records: int = 8192
     fields: int = 256
+    containers: int = 500_000
     depth: int = 64
     requests: int = 256
     waiting_bytes: int = 256 << 20
