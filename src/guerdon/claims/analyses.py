@@ -71,4 +71,18 @@ ANALYSES = {
         "right answers per ten steps at a step size of 80: 0.65 as it is, 0.88 without look-ahead, 1.26 with "
         "sums discounted by 0.9, 1.48 with every step's own reward alone; 0.99 for the outcome."
     ),
+    "co-reward": (
+        "Voting within a wording ends where the teacher's most likely answers are (75 % of them right, the "
+        "arm ends at 77); the other wording's vote also mends questions in which only one wording has a "
+        "strong habit (93 % have a right most likely answer in one of the two), about half of what that "
+        "allows. Both arms end certain (0.07 nats per group). The watch of that time warned in nearly all "
+        "runs although the truth rose: batches of 16 questions differ. It has since asked for a fall beyond "
+        "that."
+    ),
+    "knowrl": (
+        "Most of it is certainty: the imitated belief is right about 88 % of these tasks and was voiced "
+        "wrongly one time in four; agreement takes the wrong voices out and comes to 87 %, with 0.03 nats "
+        "left in a group. Nothing beyond the belief is learned, so consistency (99 % of analyses agree) "
+        "says little about truth (90 % of what it wrote itself)."
+    ),
 }
