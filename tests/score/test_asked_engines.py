@@ -125,6 +125,8 @@ def test_a_run_folder_gives_its_newest_checkpoint(tmp_path: Path):
 def test_a_transformers_folder_scores_alike(tmp_path: Path, folder: Path):
     source = write_lines(tmp_path / "in.jsonl", saved())
     hf = HFEngine(model=str(folder), device="cpu")
+    again = HFEngine(model=str(folder), device="cpu")
+    assert fingerprint(hf) == fingerprint(again) != fingerprint(tiny())
     report = score_file(
         source,
         tmp_path / "out.jsonl",
