@@ -91,7 +91,11 @@ def batches(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
 
 
 @settings(deadline=None, max_examples=60)
-@given(batches(), st.sampled_from(["rloo", "grpo", "gigpo", "reinforce_pp_baseline"]), st.integers(0, 9))
+@given(
+    batches(),
+    st.sampled_from(["rloo", "grpo", "gigpo", "reinforce_pp_baseline", "reinforce_pp"]),
+    st.integers(0, 9),
+)
 def test_neither_the_order_of_rows_nor_padding_matters(
     batch: tuple[np.ndarray, ...], method: str, more: int
 ) -> None:

@@ -201,7 +201,7 @@ def _lay_out(
 ) -> tuple[_Layout, np.ndarray]:
     """The layout, and the rewards of its rows."""
     rows, session = _order(mask, index, columns)
-    in_place = len(rows) == len(mask) and columns.sessions is None
+    in_place = np.array_equal(rows, np.arange(len(mask)))
     own, chosen = (rewards, mask) if in_place else (rewards[rows], mask[rows])
     last = np.append(session[1:] != session[:-1], True)[: len(rows)]
     if not last.all():
