@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test lint bubblewrap trl skyrl verifiers verl clean
+.PHONY: quickstart test lint bubblewrap openrlhf trl skyrl verifiers verl clean
 
 quickstart: .venv/.lab
 	$(BIN)/guerdon quickstart --out runs/quickstart
@@ -43,6 +43,9 @@ bubblewrap:
 trl: .peers/.trl
 	PYTHONPATH=.peers/trl $(BIN)/python -m pytest $(wildcard tests/adapters/test_trl_*.py)
 
+openrlhf: .peers/.openrlhf
+	PYTHONPATH=.peers/openrlhf $(BIN)/python -m pytest $(wildcard tests/adapters/test_openrlhf*.py)
+
 skyrl: .peers/.skyrl
 	PYTHONPATH=.peers/skyrl $(BIN)/python -m pytest tests/adapters/test_skyrl.py tests/adapters/test_skyrl_itself.py
 
@@ -52,6 +55,11 @@ verifiers: .peers/.verifiers
 .peers/.trl: Makefile | .venv/.dev
 	$(PIP) --target .peers/trl --upgrade --no-deps trl==1.16.0 datasets==5.2.0 dill multiprocess xxhash \
 		pandas python-dateutil tzdata
+	touch $@
+
+# Its executor of rewards, without vLLM, DeepSpeed and what else its training needs.
+.peers/.openrlhf: Makefile | .venv/.dev
+	$(PIP) --target .peers/openrlhf --upgrade --no-deps openrlhf==0.11.2 pylatexenc
 	touch $@
 
 # SkyRL asks for Python 3.12 and for GPU packages; its estimators, batches and trainer class need neither.

@@ -6,12 +6,16 @@ A file of one's own names the reward:
 
     reward_func = make_reward_func("verify.math")
 
-OpenRLHF calls it with lists of one sample, in threads. For rewards that need processes of their own, limits
-or a cache, `guerdon serve` speaks the same protocol over HTTP at `/openrlhf`.
+OpenRLHF calls it with lists of one sample, in threads, and swallows what it raises. A sample without a reward
+(`None`) does not stay one among others: OpenRLHF 0.11 then asks for a reward model, and fails later where
+there is none. So say what such a sample is worth, `on_missing=0.0` for instance, or expect training to end.
+For rewards that need processes of their own, limits or a cache, `guerdon serve` speaks the same protocol over
+HTTP at `/openrlhf`.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,6 +24,8 @@ from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError, RecipeError
 from guerdon.registry import build
+
+_log = logging.getLogger("guerdon.openrlhf")
 
 
 def completion_of(query: str, prompt: Any) -> str:
@@ -30,21 +36,27 @@ def completion_of(query: str, prompt: Any) -> str:
     return query if at < 0 else query[at + len(prompt) :]
 
 
-def make_reward_func(reward: Any, logs: Mapping[str, Any] | None = None) -> Callable[..., dict[str, Any]]:
+def make_reward_func(
+    reward: Any, logs: Mapping[str, Any] | None = None, on_missing: str | float = "none"
+) -> Callable[..., dict[str, Any]]:
     """A function as OpenRLHF takes it.
 
     Args:
         reward: a Reward, a registered name, or `{"use": name, parameter: value}`: one value per sample.
-        logs: more rewards by name, only to be logged.
+        logs: more rewards by name, only to be logged; NaN where there is no verdict.
+        on_missing: what a sample without a verdict gets, and every sample of a call on which the reward
+            itself fails: "none" (no reward) or a number. Each of them is logged with its cause.
 
     Returns:
         `reward_func(queries, prompts, labels) -> {"rewards", "scores", "extra_logs"}`. `rewards` is a tensor
-        where torch is there and all samples have a verdict; None where the only sample has none, which is
-        how OpenRLHF marks a sample without reward.
+        where torch is there and all samples have one; None where the only sample has none, which is how
+        OpenRLHF marks a sample without reward. `extra_logs` has `missing` besides: 1.0 without a verdict.
 
     Raises:
-        RecipeError: an unknown reward.
+        RecipeError: an unknown reward, or a policy that is none.
     """
+    if isinstance(on_missing, str) and on_missing != "none":
+        raise RecipeError(f"reward_func.on_missing: expected 'none' or a number, got {on_missing!r}")
     made = _made(reward)
     extra = {name: _made(each) for name, each in (logs or {}).items()}
 
@@ -60,14 +72,17 @@ def make_reward_func(reward: Any, logs: Mapping[str, Any] | None = None) -> Call
             completion=[completion_of(query, prompt) for query, prompt in pairs],
             reference=list(labels),
         )
-        values = _values(made, rollouts)
-        told = {name: _values(each, rollouts) for name, each in extra.items()}
-        found = _tensor(values)
-        return {
-            "rewards": found,
-            "scores": found,
-            "extra_logs": {name: _tensor(each) for name, each in told.items() if None not in each},
+        verdicts = _values(made, rollouts, on_missing)
+        instead = None if on_missing == "none" else float(on_missing)
+        found = _tensor([instead if value is None else value for value in verdicts])
+        told = {name: _values(each, rollouts, math.nan) for name, each in extra.items()}
+        told["missing"] = [float(value is None) for value in verdicts]
+        # The same entries for every sample: OpenRLHF concatenates them.
+        logged = {
+            name: _tensor([math.nan if value is None else value for value in each])
+            for name, each in told.items()
         }
+        return {"rewards": found, "scores": found, "extra_logs": logged}
 
     return reward_func
 
@@ -78,12 +93,23 @@ def _made(reward: Any) -> Any:
     return reward
 
 
-def _values(reward: Any, rollouts: Rollouts) -> list[float | None]:
-    signal: Signal = reward(rollouts, None)
+def _values(reward: Any, rollouts: Rollouts, on_missing: str | float) -> list[float | None]:
+    """Values, None where missing; what the reward raises is missing too where that is worth a number."""
+    try:
+        signal: Signal = reward(rollouts, None)
+    except Exception as error:
+        _log.error("reward %r failed: %s: %s", reward.name, type(error).__name__, error)
+        if on_missing == "none":
+            raise
+        return [None] * len(rollouts)
     if signal.level != "rollout":
         raise RecipeError(
             f"reward {reward.name!r} has values per {signal.level}; OpenRLHF takes one per sample"
         )
+    for row in range(len(signal)):
+        if math.isnan(signal.values[row]):
+            cause = signal.causes.get(row, "no cause was given")
+            _log.warning("reward %r has no verdict: %s", reward.name, cause)
     return [None if math.isnan(value) else value for value in signal.values.tolist()]
 
 

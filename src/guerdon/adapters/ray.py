@@ -1,4 +1,4 @@
-"""Ray Data: scoring and credit as classes for `Dataset.map_batches`.
+"""Ray Data: scoring, credit and labels as classes for `Dataset.map_batches`.
 
     dataset.map_batches(Score, fn_constructor_kwargs={"rewards": {"correct": "verify.math"}}, concurrency=4)
 
@@ -9,11 +9,13 @@ better served by `guerdon score --on ray`, whose workers can be killed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from guerdon.data import spans
 from guerdon.data.columns import FIELDS
 from guerdon.data.record_checks import Schema, find_bad
 from guerdon.data.record_fields import BadRecord, gather, parse_record
@@ -73,6 +75,48 @@ class Assign:
         rollouts = rollouts_of(batch)
         advantage = self._credit(rollouts)
         return {**batch, "advantages": _ragged(advantage.values, rollouts.offsets(advantage.level))}
+
+
+class Annotate:
+    """Adds labels to the column `signals`, as records carry them, and steps where they are cut here.
+
+    What comes out is records again: it can be written as Parquet, credited by `Assign` with its steps, or
+    trained on as process labels.
+
+    Args:
+        labels: name -> registered reward, `{"use": name, parameter: value}` or a Reward, at any level
+            (`verify.step_checks`, a model of steps, prefix values ...).
+        steps: a splitter (see `guerdon.data.spans.split`) for rows without steps of their own; None: they
+            have them, or none are needed.
+        tokenizer: where steps are cut in tokens.
+
+    Raises:
+        RecipeError: an unknown reward.
+    """
+
+    def __init__(self, labels: Mapping[str, Any], steps: Any = None, tokenizer: Any = None) -> None:
+        self._labels = {name: _built("reward", asked) for name, asked in labels.items()}
+        self._steps, self._tokenizer = steps, tokenizer
+
+    def __call__(self, batch: Batch) -> dict[str, Any]:
+        """The batch with its labels."""
+        rollouts, out = rollouts_of(batch), dict(batch)
+        if self._steps is not None:
+            rollouts = spans.split(rollouts, self._steps, tokenizer=self._tokenizer)
+            ends = rollouts.partitions["step"]
+            out["steps"] = _ragged(ends.values, ends.offsets)
+        told = [_plain(cell) or {} for cell in batch.get("signals", [None] * len(rollouts))]
+        for name, reward in self._labels.items():
+            signal = reward(rollouts, None)
+            if signal.level == "group":
+                signal = rollouts.spread(signal, to="rollout")
+            values, offsets = signal.values.tolist(), rollouts.offsets(signal.level).tolist()
+            for row, entry in enumerate(told):
+                own = [None if math.isnan(v) else v for v in values[offsets[row] : offsets[row + 1]]]
+                entry[name] = {"level": signal.level, "values": own}
+        column = np.empty(len(told), dtype=object)
+        column[:] = told
+        return {**out, "signals": column}
 
 
 def rollouts_of(batch: Batch) -> Rollouts:
