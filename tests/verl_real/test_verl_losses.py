@@ -12,6 +12,7 @@ pytest.importorskip("verl", reason="verl is not installed; `make verl` tests in 
 import torch
 from verl.trainer.ppo.core_algos import get_policy_loss_fn
 from verl.workers.config import FSDPActorConfig
+from verl.workers.config.actor import PolicyLossConfig
 
 from guerdon.learn import objective as objectives
 from guerdon.learn.policy_loss import Counts, TokenBatch, policy_loss
@@ -114,3 +115,41 @@ def test_micro_batches_add_up() -> None:
     halves = [{name: value[rows] for name, value in given.items()} for rows in (slice(0, 2), slice(2, 6))]
     total = sum(get_policy_loss_fn("guerdon_ppo")(**half, config=parts)[0] for half in halves)
     torch.testing.assert_close(loss, total)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("guerdon_ppo", "vanilla"), ("guerdon_cispo", "cispo")])
+def test_inside_verls_actor_loss(ours: str, theirs: str) -> None:
+    """`ppo_loss` is what verl's workers call: nested tensors in, entropy and KL terms added, metrics out."""
+    from tensordict import TensorDict
+    from verl.utils import tensordict_utils as tu
+    from verl.workers.utils.losses import ppo_loss
+
+    def nested(rows: list[torch.Tensor]) -> torch.Tensor:
+        return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+
+    torch.manual_seed(3)
+    prompts, responses = [2, 3, 2, 4], [5, 1, 7, 3]
+    old = [-torch.rand(n) for n in responses]
+    batch = {
+        "prompts": nested([torch.ones(n, dtype=torch.int64) for n in prompts]),
+        "responses": nested([torch.ones(n, dtype=torch.int64) for n in responses]),
+        "response_mask": nested([torch.ones(n, dtype=torch.int64) for n in responses]),
+        "old_log_probs": nested(old),
+        "ref_log_prob": nested([-torch.rand(n) for n in responses]),
+        "advantages": nested([torch.randn(n) for n in responses]),
+    }
+    logits = -torch.rand(sum(prompts) + sum(responses))
+    entropy = torch.rand_like(logits)
+    found = []
+    for mode in (ours, theirs):
+        data = TensorDict(dict(batch), batch_size=4)
+        tu.assign_non_tensor(data, dp_size=1, batch_num_tokens=sum(responses), global_batch_size=4)
+        log_probs = logits.clone().requires_grad_()
+        config = actor(use_kl_loss=True, entropy_coeff=0.01, policy_loss=PolicyLossConfig(loss_mode=mode))
+        loss, metrics = ppo_loss(config, {"log_probs": log_probs, "entropy": entropy}, data)
+        loss.backward()
+        assert {"actor/pg_loss", "actor/pg_clipfrac", "kl_loss"} <= set(metrics)
+        found.append((loss.detach(), log_probs.grad))
+    torch.testing.assert_close(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1])
+    assert found[0][1].abs().sum() > 0
