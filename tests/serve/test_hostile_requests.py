@@ -237,6 +237,13 @@ class Slow(SampleReward):
         return Verdict(1.0)
 
 
+def wait_for(url: str, line: bytes) -> None:
+    """Until the metrics have a line."""
+    deadline = time.monotonic() + 60
+    while line not in ask(url, "GET", "/metrics")[2]:
+        assert time.monotonic() < deadline
+
+
 def test_a_full_queue_says_when_to_come_back() -> None:
     slow = Slow()
     with serving({"slow": slow}, requests=2) as url:
@@ -249,18 +256,37 @@ def test_a_full_queue_says_when_to_come_back() -> None:
         ]
         for thread in waiting:
             thread.start()
-        deadline = time.monotonic() + 30
-        while b"guerdon_waiting_requests 2" not in ask(url, "GET", "/metrics")[2]:
-            assert time.monotonic() < deadline
+        wait_for(url, b"guerdon_waiting_requests 2")
         status, named, content = ask(url, "POST", "/score", {"records": [record(9)]})
         assert status == 429 and int(named["retry-after"]) >= 1
         assert "requests are waiting already" in json.loads(content)["error"]["message"]
         assert ask(url, "GET", "/healthz")[0] == 200
         slow.go.set()
         for thread in waiting:
-            thread.join(30)
+            thread.join(60)
         assert found == [200, 200]
         assert post(url, "/score", {"records": [record(9)]})[0] == 200
+
+
+def test_the_client_comes_back_when_the_queue_was_full() -> None:
+    slow = Slow()
+    with serving({"slow": slow}, requests=1) as url:
+        first = threading.Thread(target=lambda: post(url, "/score", {"records": [record(0)]}))
+        first.start()
+        wait_for(url, b"guerdon_waiting_requests 1")
+        found: list[float] = []
+
+        def second() -> None:
+            with Client(url) as client:
+                found.extend(client.score([record(1)])[0]["slow"]["values"])
+
+        sent_away = threading.Thread(target=second)
+        sent_away.start()
+        wait_for(url, b'guerdon_requests_total{route="/score",status="429"} 1')
+        slow.go.set()
+        for thread in (first, sent_away):
+            thread.join(60)
+        assert found == [1.0]
 
 
 def test_bodies_together_hold_bounded_memory() -> None:

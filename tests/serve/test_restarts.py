@@ -25,9 +25,16 @@ if os.name != "posix":
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is not given to outgoing connections, one of which could take it while the server is away."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
 
 
 def start(port: int, cache: Path, *more: str) -> subprocess.Popen[str]:
@@ -139,6 +146,23 @@ def test_clients_that_vanish_leave_nothing_behind(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
     assert b"guerdon_waiting_bytes 0" in ask(url, "GET", "/metrics")[2]
     assert end(process, signal.SIGTERM) == 0
+
+
+def test_beyond_loopback_the_command_makes_a_token_and_asks_for_it(tmp_path: Path) -> None:
+    port = free_port()
+    process = start(
+        port, tmp_path / "v.sqlite", "-r", "match=verify.match", "--workers", "0", "--host", "0.0.0.0"
+    )
+    assert process.stderr is not None
+    token = process.stderr.readline().removeprefix("token made for this run: ").strip()
+    url = f"http://127.0.0.1:{port}"
+    try:
+        assert len(token) >= 32
+        assert ask(url, "POST", "/score", {"records": [record(1)]})[0] == 401
+        with Client(url, token=token) as client:
+            assert client.score([record(1)])[0]["match"]["values"] == [1.0]
+    finally:
+        assert end(process, signal.SIGTERM) == 0
 
 
 def test_command_line_errors_are_told(tmp_path: Path) -> None:
