@@ -25,7 +25,7 @@ if os.name != "posix":
 
 
 def free_port() -> int:
-    """A port that is not given to outgoing connections, one of which could take it while the server is away."""
+    """A port that outgoing connections are not given: one of them could take it while the server is away."""
     for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
