@@ -74,7 +74,7 @@ ANALYSES = {
     "co-reward": (
         "Voting within a wording ends where the teacher's most likely answers are (75 % of them right, the "
         "arm ends at 77); the other wording's vote also mends questions in which only one wording has a "
-        "strong habit (93 % have a right most likely answer in one of the two), about half of what that "
+        "strong habit (93 % have a right most likely answer in one of the two), two fifths of what that "
         "allows. Both arms end certain (0.07 nats per group). The watch of that time warned in nearly all "
         "runs although the truth rose: batches of 16 questions differ. It has since asked for a fall beyond "
         "that."
