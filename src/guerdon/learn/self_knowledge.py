@@ -23,8 +23,8 @@ from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.engines.protocol import Sampling
 from guerdon.errors import DataError, RecipeError
+from guerdon.intrinsic.feasibility import Pool, consensus, consistency, read_label
 from guerdon.intrinsic.votes import members
-from guerdon.systems.intrinsic.knowrl import Pool, consensus, consistency, read_label
 from guerdon.tasks.base import Problem, stable_seed
 
 LABELS = ("feasible", "infeasible")

@@ -7,12 +7,12 @@ from guerdon.credit import grpo
 from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
 from guerdon.errors import DataError, RecipeError
+from guerdon.intrinsic.feasibility import Pool, consensus, read_label
+from guerdon.intrinsic.feasibility import consistency as label_consistency
 from guerdon.intrinsic.votes import ALONE
 from guerdon.registry import build
 from guerdon.systems.intrinsic.con_rag import NO_TWIN, consistency, pairwise_consistency, word_jaccard
 from guerdon.systems.intrinsic.empo import parroted
-from guerdon.systems.intrinsic.knowrl import Pool, consensus, read_label
-from guerdon.systems.intrinsic.knowrl import consistency as label_consistency
 
 
 def rows(*groups, meta=None, prompt="q", reference=None, box=True):

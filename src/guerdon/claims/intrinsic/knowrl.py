@@ -15,7 +15,8 @@ from guerdon.context import Context
 from guerdon.credit import Credit, Level, Raw, Whiten
 from guerdon.data.rollouts import Rollouts
 from guerdon.engines.protocol import Sampling
-from guerdon.systems.intrinsic.knowrl import knowrl, read_label
+from guerdon.intrinsic.feasibility import read_label
+from guerdon.systems.intrinsic.knowrl import knowrl
 from guerdon.tasks.base import Problem
 
 SKILLS, LABELS, TASK = string.ascii_lowercase, ("infeasible", "feasible"), re.compile(r"[a-z][0-9]")
