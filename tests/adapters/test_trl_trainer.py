@@ -52,6 +52,7 @@ def trainer(
     steps: Any = None,
     prompts: Any = None,
     chat: bool = False,
+    rollout_func: Any = None,
     **settings: Any,
 ) -> Any:
     model, tokenizer = tiny_policy()
@@ -79,6 +80,7 @@ def trainer(
         args=GRPOConfig(**(arguments | settings)),
         train_dataset=Dataset.from_dict({"prompt": prompts or ["say 1", "say 22", "say 333", "say 4"] * 4}),
         processing_class=tokenizer,
+        rollout_func=rollout_func,
         credit=credit,
         steps=steps,
     )
@@ -255,6 +257,42 @@ def test_messages_are_scored_and_cut_as_text_is(tmp_path: Path) -> None:
     text, chat = batches
     assert torch.equal(text[0]["completion_ids"], chat[0]["completion_ids"])
     assert torch.equal(text[0]["advantages"], chat[0]["advantages"]) and text[0]["advantages"].any()
+
+
+def test_what_an_environment_wrote_gets_no_credit(tmp_path: Path) -> None:
+    def played(prompts: list[str], trainer: Any) -> dict[str, Any]:
+        """Two digits of the policy, two letters of an environment, then the policy again."""
+        rows = [[3 + i % 10, 3, 20, 21, 3 + (3 * i) % 10, 2][: 5 + i % 2] for i in range(len(prompts))]
+        return {
+            "prompt_ids": trainer.processing_class(prompts).input_ids,
+            "completion_ids": rows,
+            "logprobs": [[-0.5 * (k + 1) for k in range(len(row))] for row in rows],
+            "env_mask": [[1, 1, 0, 0, 1, 1][: len(row)] for row in rows],
+        }
+
+    @gd.reward
+    def even(completion: str) -> float:
+        return sum(c in "02468" for c in completion) / 2
+
+    calls = []
+
+    def credit(rollouts: gd.Rollouts, signals: Any, ctx: Any) -> Signal:
+        calls.append((rollouts, gd.credit.reinforce_pp_baseline()(rollouts, signals)))
+        return calls[-1][1]
+
+    made = trainer(tmp_path, credit, [reward_func(even)], max_steps=1, rollout_func=played)
+    batches = seen(made)
+    made.train()
+    (rollouts, advantage), (batch,) = calls[0], batches
+    wrote = [[True, True, False, False, True, True][: 5 + i % 2] for i in range(16)]
+    assert rollouts.acted is not None and rollouts.acted.to_lists() == wrote
+    assert rollouts.logprobs is not None and rollouts.logprobs[1].tolist() == [-0.5, -1, -1.5, -2, -2.5, -3]
+    mask = batch["completion_mask"].bool()
+    assert batch["advantages"][mask].tolist() == np.float32(advantage.values).tolist()
+    tools = batch["tool_mask"].bool() & mask
+    assert not batch["advantages"][~tools].any() and batch["advantages"][tools].any()
+    means = [row[keep].double().mean().item() for row, keep in zip(batch["advantages"], tools, strict=True)]
+    np.testing.assert_allclose(batch["logged"], means, atol=1e-6)
 
 
 def test_a_tokenizer_that_is_not_the_policys(tmp_path: Path) -> None:
