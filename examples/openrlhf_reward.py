@@ -9,5 +9,5 @@ the trainer's process, with limits and a cache of verdicts, run a server instead
 
 from guerdon.adapters.openrlhf import make_reward_func
 
-# A sample without a verdict (no answer to compare with, say) is worth 0 and logged: OpenRLHF cannot leave it out.
+# A sample without a verdict (no answer to compare with, say) is worth 0 and logged: OpenRLHF cannot skip it.
 reward_func = make_reward_func("verify.math", logs={"length": {"use": "verify.length"}}, on_missing=0.0)
