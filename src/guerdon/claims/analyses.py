@@ -85,4 +85,15 @@ ANALYSES = {
         "left in a group. Nothing beyond the belief is learned, so consistency (99 % of analyses agree) "
         "says little about truth (90 % of what it wrote itself)."
     ),
+    "con-rag": (
+        "Right answers rise with it, 74 to 80 % of most likely ones, and fall to 64 % where only samples of "
+        "the same paraphrase are compared: wrong habits differ between wordings and the right answer does "
+        "not. In the end every group agrees, so what is wrong by then stays wrong: consistency is at 100 %, "
+        "truth is not."
+    ),
+    "memory-r-plus": (
+        "Nothing to compare: neither arm learns in 60 updates (outcome 14.0 to 14.9 % at the end, memory "
+        "15.9). The bonuses are earned (their sum with the outcome rises from 0.75 to 0.93) while right "
+        "samples stay at 8 to 9 %. Seeds differ more in where they start than arms do."
+    ),
 }
