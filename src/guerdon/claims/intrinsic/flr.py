@@ -17,14 +17,14 @@ from guerdon.systems.intrinsic.flr import flr
 
 NOISE, THINGS, DIGITS = "abcdefghij", "ABCDEFGHIJKLMNOP", 10
 PLEASED, DISPLEASED = ("yes", "ok!"), ("no!", "bad")
-STEPS, ERRING = 1200, 0.1
+STEPS, ERRING = 800, 0.1
 
 
 class Talk:
     """One digit is right for each of 16 things, asked beside a letter that says nothing.
 
     Responses are right with a chance of .2 to .8, different for every thing, else they give that thing's
-    common mistake. Users react to questions beside seven of the ten letters, and err once in ten times.
+    common mistake. Users react to three quarters of the questions, and err once in ten times.
     """
 
     def __init__(self, seed: int) -> None:
@@ -32,24 +32,24 @@ class Talk:
         self.share = rng.uniform(0.2, 0.8, len(THINGS))
         self.right = rng.integers(DIGITS, size=len(THINGS))
         self.wrong = (self.right + rng.integers(1, DIGITS, len(THINGS))) % DIGITS
-        self.silent = rng.permutation(list(NOISE))[:3].tolist()
+        pairs = list(product(NOISE, range(len(THINGS))))
+        self.silent = sorted(pairs[i] for i in rng.permutation(len(pairs))[: len(pairs) // 4])
 
     def lesson(self, rng: np.random.Generator) -> list[tuple[str, str]]:
-        """64 dialogues: a question, a response and, beside most letters, a reaction."""
-        out = []
+        """64 dialogues: a question, a response and, to most questions, a reaction."""
+        out, silent = [], set(self.silent)
         for at in rng.integers(len(THINGS), size=64):
             letter, good = str(rng.choice(list(NOISE))), bool(rng.random() < self.share[at])
             said = str((self.right if good else self.wrong)[at])
-            if letter not in self.silent:
+            if (letter, int(at)) not in silent:
                 said += "\n" + str(rng.choice(PLEASED if good ^ (rng.random() < ERRING) else DISPLEASED))
             out.append((f"{letter}{THINGS[at]}", said))
         return out
 
     def held_out(self) -> tuple[list[str], list[str]]:
         """Questions nobody has reacted to: each twice, with the right and with the wrong digit."""
-        asked = list(product(self.silent, range(len(THINGS))))
-        prompts = [f"{letter}{THINGS[at]}" for letter, at in asked for _ in (0, 1)]
-        return prompts, [str(digits[at]) for _, at in asked for digits in (self.right, self.wrong)]
+        prompts = [f"{letter}{THINGS[at]}" for letter, at in self.silent for _ in (0, 1)]
+        return prompts, [str(digits[at]) for _, at in self.silent for digits in (self.right, self.wrong)]
 
 
 @lru_cache(maxsize=1)
@@ -97,11 +97,13 @@ CLAIM = Claim(
     "things, another is the common mistake, and responses are right with a chance of 0.2 to 0.8, "
     "drawn for every thing: what is usual is not always right. Reactions, two short ones on either "
     "side, are wrong one time in ten. Beside every question stands one of ten letters that says "
-    "nothing; three of them were never reacted to, and questions beside those are judged. No reward "
+    "nothing; a quarter of the 160 questions were never reacted to, and those are judged. No reward "
     "model trained on preferences takes part. Two other worlds, the order of letters and digits to be "
     "changed by a rule, were dropped unmeasured: in 1800 updates so small a model had learned nothing "
-    "of the reactions. This is the second version that was looked at: after 600 updates in place of "
-    "1200 it was undecided, +22.9 (-2.4 to 48.2, 6 seeds), follow-ups between 54 and 100 %. "
-    "`reaction` is the mean log-prob of reactions in new dialogues; -1.02 would be perfect, -1.39 "
-    "says nothing of which kind.",
+    "of the reactions. This is the third version that was looked at. In the first two, after 600 and "
+    "1200 updates, all questions beside three of the letters went without reaction: undecided, +22.9 "
+    "(-2.4 to 48.2, 6 seeds) and +22.1 (-3.9 to 48.1, 8 seeds), since a model that never saw a second "
+    "line behind a letter did not carry over what it knew (two other seeds: 100 % beside the other "
+    "letters, 82 % beside these). `reaction` is the mean log-prob of reactions in new dialogues; "
+    "-1.02 would be perfect, -1.39 says nothing of which kind.",
 )

@@ -15,7 +15,7 @@ from guerdon.credit import grpo
 from guerdon.systems.intrinsic.self_aligned_reward import self_aligned_reward
 
 FILLER = ("let me see, ", "hm, well, ", "so, now, ")
-LONGEST, WEIGHT = 24, 0.2
+LONGEST, WEIGHT, ASKED = 24, 0.2, 0.75
 QUESTIONS, GROUP, STEPS, IMITATED, RATE = 12, 8, 40, 500, 1e-3
 
 
@@ -33,7 +33,8 @@ def _start(seed: int, steps: int) -> tuple[lab.Chains, Any]:
 
     def lesson(rng: np.random.Generator) -> list[tuple[str, str]]:
         asked = [chains.train[i] for i in rng.integers(len(chains.train), size=32)]
-        return [(chains.prompt(k, hops), completion(k, hops, rng)) for k, hops in asked]
+        prompts = [chains.prompt(k, hops) if rng.random() < ASKED else "" for k, hops in asked]
+        return [(prompt, completion(k, hops, rng)) for prompt, (k, hops) in zip(prompts, asked, strict=True)]
 
     engine = kit.lab(seed, context=32, dim=32)
     return chains, kit.imitate(engine, lesson, steps, seed, lr=5e-3)
@@ -83,5 +84,8 @@ CLAIM = Claim(
     "slips; the same path behind one of three fillers of 9 to 12 characters. Then GRPO without "
     "division by the deviation, as released, 12 questions a step, 8 samples each, one step size; SAR "
     "with the released weight 0.2, scored by the policy as it is. Measured on the questions it learns "
-    "from, 4 samples each.",
+    "from, 4 samples each. This is the second version that was looked at. In the first the model had "
+    "never read an answer without its question, so what SAR compares with was arbitrary and filler "
+    "could score best: it came to 0.1 tokens (-0.4 to 0.7). A quarter of what it imitates now has no "
+    "question.",
 )
