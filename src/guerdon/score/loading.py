@@ -50,6 +50,8 @@ class Traits:
         stateful: whether verdicts depend on what was scored before.
         single: whether one worker does all of its work, since it shares a limit (requests at a time,
             money) or learns that a server is down.
+        quick: whether a verdict takes microseconds, in time linear in the texts: it needs no watching where
+            they are short.
         versioned: whether `version` tells all settings that verdicts depend on.
         asks: names of the engines it reads in its context; it runs where they are, in the main process.
         code: digest of the file its code is from, b"" for registered rewards.
@@ -70,6 +72,7 @@ class Traits:
     stateful: bool
     single: bool = False
     versioned: bool = False
+    quick: bool = False
     asks: tuple[str, ...] = ()
     code: bytes = b""
 
@@ -220,6 +223,7 @@ def traits_of(reward: Reward, spec: Spec | None = None) -> Traits:
         stateful=stateful,
         single=bool(getattr(reward, "single", False)),
         versioned=bool(getattr(reward, "versioned", False)),
+        quick=sample and bool(getattr(reward, "quick", False)),
         asks=asks,
         code=_code(reward) if spec is not None and spec.by_path else b"",
     )

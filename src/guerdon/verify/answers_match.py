@@ -115,7 +115,8 @@ def match(
         raise RecipeError(f"verify.match.style must be one of {', '.join(STYLES)}, got {style!r}")
     score = partial(_score, style=style, find=finder(where))
     weights = {name: float(name == metric) for name in metrics}
-    return Composite("match", score, weights, version=f"2-{metric}-{style}-{where}", on_error=on_error)
+    version = f"2-{metric}-{style}-{where}"
+    return Composite("match", score, weights, version=version, quick=True, on_error=on_error)
 
 
 def golds_of(row: Row) -> list[str]:

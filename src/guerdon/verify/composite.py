@@ -36,6 +36,7 @@ class Composite(SampleReward):
         signals: rollout-level signals that rows may read from `meta` under the same name.
         shape: how much it must see at once: "sample" (any rows), "group" (whole prompt groups) or "all".
         bounded: it ends in time by itself (its queries are killed, say), so nobody else needs to watch it.
+        quick: a row takes microseconds, in time linear in its texts (not: patterns that may go back).
         on_error: what a row without a total is worth: "nan", "raise" or a number.
     """
 
@@ -51,6 +52,7 @@ class Composite(SampleReward):
         signals: Sequence[str] = (),
         shape: str = "sample",
         bounded: bool = False,
+        quick: bool = False,
         on_error: str | float = "nan",
     ) -> None:
         self.name, self.version = name, version
@@ -60,7 +62,7 @@ class Composite(SampleReward):
         super().__init__(on_error)
         self.weights = dict(weights)
         self._score, self._combine, self._batch = score, combine, batch
-        self._signals, self.shape = tuple(signals), shape
+        self._signals, self.shape, self.quick = tuple(signals), shape, quick
         if bounded:
             self.item_seconds = self.batch_seconds = None
 
