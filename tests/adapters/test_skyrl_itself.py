@@ -127,6 +127,34 @@ def test_their_trainer_without_the_batch_in_sight(names: list[str]) -> None:
     assert [row[row != 0].unique().tolist() for row in out["advantages"]] == [[1.25], [-1.25], [1], [-1]]
 
 
+def asked_elsewhere() -> Any:
+    """What another process of a Ray cluster finds in the registry."""
+    import typing
+
+    import typing_extensions
+
+    typing.TypedDict = typing_extensions.TypedDict  # type: ignore[misc,assignment]
+    from skyrl.backends.skyrl_train.utils import ppo_utils
+
+    found = ppo_utils.AdvantageEstimatorRegistry.get("guerdon_rloo")
+    told = {"values": None, "gamma": 1.0, "lambd": 1.0, "config": None, "index": ["a", "a"]}
+    rewards = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    return found(token_level_rewards=rewards, response_mask=torch.ones(2, 2), **told)[0].tolist()
+
+
+@pytest.mark.slow
+def test_other_processes_find_the_estimators(names: list[str]) -> None:
+    ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        ppo_utils.sync_registries()
+        asked_elsewhere.__module__ = "__main__"  # sent along: the worker cannot import this file
+        assert ray.get(ray.remote(asked_elsewhere).remote()) == [[1, 1], [-1, -1]]
+    finally:
+        REGISTRY._ray_actor = None
+        ray.shutdown()
+
+
 def test_an_environment_of_skyrl_gym() -> None:
     import skyrl_gym
 

@@ -259,6 +259,12 @@ def test_messages_are_scored_and_cut_as_text_is(tmp_path: Path) -> None:
     assert torch.equal(text[0]["advantages"], chat[0]["advantages"]) and text[0]["advantages"].any()
 
 
+def test_rewards_of_groups_across_processes_are_synchronous(tmp_path: Path) -> None:
+    waits = reward_func(digits, "waits", asynchronous=True, groups=True)
+    with pytest.raises(RecipeError, match="'waits' is asynchronous and looks at groups"):
+        trainer(tmp_path, "rloo", [waits])._share(waits)
+
+
 def test_what_an_environment_wrote_gets_no_credit(tmp_path: Path) -> None:
     def played(prompts: list[str], trainer: Any) -> dict[str, Any]:
         """Two digits of the policy, two letters of an environment, then the policy again."""
