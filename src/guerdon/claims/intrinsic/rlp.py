@@ -29,10 +29,12 @@ def _start(seed: int, steps: int) -> tuple[lab.Chains, Any]:
 
     def lesson(rng: np.random.Generator) -> list[tuple[str, str]]:
         asked = [chains.train[i] for i in rng.integers(len(chains.train), size=32)]
-        texts = [chains.path(k, hops)[-1] for k, hops in asked]
-        thoughts = [f"{OPEN}{chains.path(k, hops, rng)[:-1]}{CLOSE}" for k, hops in asked]
-        said = [f"{t if rng.random() < 0.5 else ''}{x}" for t, x in zip(thoughts, texts, strict=True)]
-        return [(chains.prompt(k, hops), x) for (k, hops), x in zip(asked, said, strict=True)]
+        out = []
+        for k, hops in asked:
+            path, plain = chains.path(k, hops, rng), chains.path(k, hops)[-1]
+            said = plain if rng.random() < 0.5 else f"{OPEN}{path[:-1]}{CLOSE}{path[-1]}"
+            out.append((chains.prompt(k, hops), said))
+        return out
 
     engine = kit.lab(seed, context=24, dim=32)
     return chains, kit.imitate(engine, lesson, steps, seed, lr=5e-3)
@@ -97,8 +99,11 @@ CLAIM = Claim(
     seeds=6,
     notes="Text of a 2-layer byte-level decoder of width 32: a letter, a number of hops (two to four) under "
     "a secret map, and the letter they lead to; in half of it a thought stands between, the letters "
-    "passed, by a teacher who errs at every hop. Continued pretraining reads all 59 training texts, "
-    "without thoughts, in every update; RLP takes 12 of them with 8 thoughts each, leave-one-out, the "
-    "published tau, and the same step size. Both are measured on 19 other texts, with a sampled "
-    "thought and without, and the higher one counts.",
+    "passed, by a teacher who errs at every hop and whose text follows his thought. Continued "
+    "pretraining reads all 59 training texts, without thoughts, in every update; RLP takes 12 of them "
+    "with 8 thoughts each, leave-one-out, the published tau, and the same step size. Both are "
+    "measured on 19 other texts, with a sampled thought and without, and the higher one counts. This "
+    "is the second version that was looked at. In the first what followed a thought was right even "
+    "where the thought was wrong; the model learned the training texts by heart instead of following "
+    "thoughts, which then had nothing to add: undecided, -1.3 (-5.3 to 2.7).",
 )
