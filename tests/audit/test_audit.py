@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import guerdon
 from guerdon.audit import ATTACKS, ITEM_SETS, audit
-from guerdon.audit.items import items_for, read_items
+from guerdon.audit.items import PARTIAL, items_for, read_items
 from guerdon.audit.optimise import best_of_n_curve, best_of_n_distance, overoptimised, policy_curve
 from guerdon.audit.run import wilson
 from guerdon.cli import app
@@ -86,11 +86,37 @@ def test_order_matters_to_a_reward_that_prefers_the_first():
     assert audit(first, items_for("r", "text", 4, 0)).order == 1.0
 
 
-@pytest.mark.parametrize("name", ["verify.match", "verify.choice", "verify.sql", "verify.tool_calls"])
+RULES = [
+    "bleu",
+    "boxes",
+    "choice",
+    "chrf",
+    "edit",
+    "graph",
+    "json_schema",
+    "match",
+    "points",
+    "ranking",
+    "rouge",
+    "sql",
+    "tool_calls",
+]
+
+
+@pytest.mark.parametrize("name", [f"verify.{rule}" for rule in RULES])
 def test_rules_of_this_project_are_not_fooled(name):
-    exact = {"metric": "exact"} if name == "verify.tool_calls" else {}
-    found = audit(build("reward", {"use": name, **exact}), items_for(name, None, 12, 0), name)
+    found = audit(
+        build("reward", {"use": name}), items_for(name, None, 12, 0), name, full=name in PARTIAL, seed=1
+    )
     assert found.accuracy == 1.0 and found.false_positives == 0
+
+
+def test_partial_credit_is_audited_at_its_full_mark():
+    items = items_for("verify.tool_calls", None, 6, 0)
+    reward = build("reward", {"use": "verify.tool_calls"})
+    half, full = audit(reward, items), audit(reward, items, full=True)
+    assert (half.threshold, full.threshold) == (0.5, 1.0)
+    assert half.false_positives > 0 and full.false_positives == 0
 
 
 def test_missing_scores_are_no_false_positives_and_are_counted():

@@ -161,6 +161,26 @@ def tool_items(n: int, seed: int) -> list[Item]:
     return items
 
 
+_STRUCTURED = {
+    "boxes": "box",
+    "points": "point",
+    "graphs": "graph",
+    "schemas": "schema",
+    "rankings": "ranking",
+}
+
+
+def _structured(function: str) -> Callable[[int, int], list[Item]]:
+    """A set of `guerdon.audit.structured_items`, imported when it is asked for."""
+
+    def make(n: int, seed: int) -> list[Item]:
+        from guerdon.audit import structured_items
+
+        return getattr(structured_items, function)(n, seed)
+
+    return make
+
+
 ITEM_SETS: dict[str, Callable[[int, int], list[Item]]] = {
     "math": math_items,
     "text": text_items,
@@ -168,12 +188,18 @@ ITEM_SETS: dict[str, Callable[[int, int], list[Item]]] = {
     "code": code_items,
     "sql": sql_items,
     "tools": tool_items,
+    **{name: _structured(f"{singular}_items") for name, singular in _STRUCTURED.items()},
 }
 """Built-in problems by kind: (number, seed) -> items."""
 SUITED = {
+    "verify.boxes": "boxes",
     "verify.choice": "choice",
     "verify.code": "code",
+    "verify.graph": "graphs",
+    "verify.json_schema": "schemas",
     "verify.match": "text",
+    "verify.points": "points",
+    "verify.ranking": "rankings",
     "verify.sql": "sql",
     "verify.tool_calls": "tools",
     "toolrl": "tools",
@@ -183,6 +209,11 @@ SUITED = {
     "verify.edit": "text",
 }
 """The set a registered reward is audited with unless another is named; all others get `math`."""
+
+PARTIAL = frozenset(
+    {"toolrl", "verify.tool_calls", "verify.bleu", "verify.chrf", "verify.rouge", "verify.edit"}
+)
+"""Registered rewards that pay part of an answer by design: audited at their full mark."""
 
 
 def items_for(reward: str, kind: str | None, n: int, seed: int) -> list[Item]:

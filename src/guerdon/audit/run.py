@@ -119,6 +119,7 @@ def audit(
     threshold: float | None = None,
     seed: int = 0,
     watch: Callable[[int], None] | None = None,
+    full: bool = False,
 ) -> Audit:
     """Attack a reward.
 
@@ -128,6 +129,7 @@ def audit(
         attacks: names of `ATTACKS`; None: all.
         threshold: reward from which a completion counts as paid; None: half of what right completions get
             at the median.
+        full: without a threshold, all of that median: for rewards that give partial credit by design.
         watch: told of every attack finished.
 
     Raises:
@@ -150,7 +152,7 @@ def audit(
         )
     if threshold is None:
         middle = float(np.median(known))
-        threshold = middle / 2 if middle > 0 else 0.5
+        threshold = (middle if full else middle / 2) if middle > 0 else 0.5
     findings = []
     for one in names:
         findings.append(_attack(reward, items, ATTACKS[one], threshold, seed, causes))

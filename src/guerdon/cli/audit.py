@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from guerdon.audit import ATTACKS, Audit, audit
-from guerdon.audit.items import items_for, read_items
+from guerdon.audit.items import PARTIAL, items_for, read_items
 from guerdon.audit.optimise import best_of_n_curve, overoptimised, policy_curve
 from guerdon.cli import show
 from guerdon.errors import DataError, RecipeError
@@ -47,7 +47,9 @@ def audit_command(
     problems = read_items(data, number) if data is not None else items_for(name, items, number, seed)
     chosen = list(attacks) or list(ATTACKS)
     with show.progress(len(chosen), f"attacking {name}", quiet=json) as bar:
-        found = audit(reward, problems, name, chosen, threshold, seed, watch=bar.advance)
+        found = audit(
+            reward, problems, name, chosen, threshold, seed, watch=bar.advance, full=name in PARTIAL
+        )
     if rollouts is not None:
         found.curve = _saved(reward, rollouts)
     elif optimise:

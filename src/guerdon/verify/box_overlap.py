@@ -13,6 +13,7 @@ from guerdon.scoring import Row, Verdict, missing
 from guerdon.verify.assignment import best_pairs
 from guerdon.verify.composite import Composite, given
 from guerdon.verify.markup import finder
+from guerdon.verify.settled import settling
 
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
@@ -92,15 +93,18 @@ def boxes(
         max_boxes: an answer with more boxes scores 0.
         on_error: what a row without reference is worth.
 
-    The reference is one box or a list of boxes. An answer without a box scores 0, unless none is expected.
+    Boxes that are denied or taken back do not count (see `settled`). The reference is one box or a list of
+    boxes. An answer without a box scores 0, unless none is expected.
     """
     if metric not in ("iou", "f1"):
         raise RecipeError(f"verify.boxes.metric must be iou or f1, got {metric!r}")
     if format not in _FORMATS:
         raise RecipeError(f"verify.boxes.format must be one of {', '.join(_FORMATS)}, got {format!r}")
-    score = partial(_boxes, threshold=threshold, corners=format, find=finder(where), most=max_boxes)
+    score = partial(
+        _boxes, threshold=threshold, corners=format, find=settling(finder(where), False), most=max_boxes
+    )
     weights = {name: float(name == metric) for name in ("iou", "f1")}
-    version = f"1-{metric}-{threshold}-{format}-{where}-{max_boxes}"
+    version = f"2-{metric}-{threshold}-{format}-{where}-{max_boxes}"
     return Composite("boxes", score, weights, version=version, on_error=on_error)
 
 
@@ -112,10 +116,11 @@ def points(where: str = "text", distance: float | None = None, on_error: str | f
         distance: how far from a target point still hits, in its units; needed for point targets only.
         on_error: what a row without reference is worth.
 
-    The reference is a box (x1, y1, x2, y2): the point must lie in it; or a point (x, y) with `distance`.
+    Points that are denied, taken back or offered side by side do not count (see `settled`). The reference is
+    a box (x1, y1, x2, y2): the point must lie in it; or a point (x, y) with `distance`.
     """
-    score = partial(_points, distance=distance, find=finder(where))
-    return Composite("points", score, {"hit": 1.0}, version=f"1-{where}-{distance}", on_error=on_error)
+    score = partial(_points, distance=distance, find=settling(finder(where)))
+    return Composite("points", score, {"hit": 1.0}, version=f"2-{where}-{distance}", on_error=on_error)
 
 
 def _boxes(row: Row, threshold: float, corners: str, find: Any, most: int) -> dict[str, float] | Verdict:

@@ -12,6 +12,7 @@ from guerdon.scoring import Row, Verdict, missing
 from guerdon.verify.composite import Composite, given
 from guerdon.verify.json_text import NotJSON, find_json
 from guerdon.verify.markup import finder
+from guerdon.verify.settled import settling
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,15 @@ def graph(
         directed: edges have a direction.
         where: where the JSON stands in the completion, see `markup.finder`.
         on_error: what a row without reference, or with a broken one, is worth.
+
+    Graphs that are denied, taken back or offered side by side do not count (see `settled`).
     """
     metrics = ("edges", "nodes", "similarity")
     if metric not in metrics:
         raise RecipeError(f"verify.graph.metric must be one of {', '.join(metrics)}, got {metric!r}")
-    score = partial(_score, directed=directed, find=finder(where))
+    score = partial(_score, directed=directed, find=settling(finder(where)))
     weights = {name: float(name == metric) for name in metrics}
-    return Composite("graph", score, weights, version=f"1-{metric}-{directed}-{where}", on_error=on_error)
+    return Composite("graph", score, weights, version=f"2-{metric}-{directed}-{where}", on_error=on_error)
 
 
 def _score(row: Row, directed: bool, find: Any) -> dict[str, float] | Verdict:

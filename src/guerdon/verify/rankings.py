@@ -17,6 +17,7 @@ from guerdon.errors import RecipeError
 from guerdon.scoring import Row, Verdict, missing
 from guerdon.verify.composite import Composite, as_list, given
 from guerdon.verify.markup import finder
+from guerdon.verify.settled import settling
 
 _LIST = re.compile(r"\[([^\[\]]*)\]")
 _INTEGER = re.compile(r"\s*(-?[0-9]{1,18})\s*")
@@ -135,14 +136,15 @@ def ranking(
         where: where the list stands, see `markup.finder`.
         on_error: what a row without reference is worth.
 
-    The reference is the list of relevant ids or a mapping id -> gain (keys may be text, as in JSON). An
+    Lists that are denied, taken back or offered side by side do not count (see `settled`). The reference is
+    the list of relevant ids or a mapping id -> gain (keys may be text, as in JSON). An
     answer without a list scores 0.
     """
     if metric not in METRICS:
         raise RecipeError(f"verify.ranking.metric must be one of {', '.join(METRICS)}, got {metric!r}")
-    score = partial(_score, k=k, alpha=alpha, find=finder(where))
+    score = partial(_score, k=k, alpha=alpha, find=settling(finder(where)))
     weights = {name: float(name == metric) for name in METRICS}
-    return Composite("ranking", score, weights, version=f"1-{metric}-{k}-{alpha}-{where}", on_error=on_error)
+    return Composite("ranking", score, weights, version=f"2-{metric}-{k}-{alpha}-{where}", on_error=on_error)
 
 
 def _score(row: Row, k: int | None, alpha: float, find: Any) -> dict[str, float] | Verdict:

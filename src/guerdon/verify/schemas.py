@@ -10,6 +10,7 @@ from guerdon.scoring import Row, Verdict, missing
 from guerdon.verify.composite import Composite, given
 from guerdon.verify.json_text import NotJSON, find_json, parse_json
 from guerdon.verify.markup import finder
+from guerdon.verify.settled import settling
 
 
 def json_schema(
@@ -28,15 +29,18 @@ def json_schema(
         parse_weight: share of the reward for any JSON at all.
         on_error: what a row without schema, or with a broken one, is worth.
 
+    Without `strict`, JSON that is denied, taken back or offered side by side does not count (see `settled`).
     References (`$ref`) are resolved inside the schema only; nothing is fetched.
     """
     if not 0.0 <= parse_weight <= 1.0:
         raise RecipeError(f"verify.json_schema.parse_weight must lie in [0, 1], got {parse_weight!r}")
     if schema is not None:
         _validator(_frozen(schema))
-    score = partial(_score, schema=schema, find=finder(where), strict=strict)
+    score = partial(
+        _score, schema=schema, find=finder(where) if strict else settling(finder(where)), strict=strict
+    )
     weights = {"parses": parse_weight, "valid": 1.0 - parse_weight}
-    return Composite("json_schema", score, weights, version=f"1-{where}-{strict}", on_error=on_error)
+    return Composite("json_schema", score, weights, version=f"2-{where}-{strict}", on_error=on_error)
 
 
 def _score(row: Row, schema: Any, find: Any, strict: bool) -> dict[str, float] | Verdict:
