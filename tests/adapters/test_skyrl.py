@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import guerdon as gd
 from guerdon.adapters import skyrl
 from guerdon.adapters.skyrl import Estimator, rollouts_of
 from guerdon.data.signal import Signal
-from guerdon.errors import DataError, RecipeError
+from guerdon.errors import DataError, RecipeError, TrainingError
 
 
 def laid_out(rewards: list[list[float]]) -> tuple[Any, Any]:
@@ -207,6 +208,13 @@ def test_what_cannot_be_registered_is_an_error_in_the_log(caplog: pytest.LogCapt
 
     assert "guerdon_rloo" not in skyrl.register(add)
     assert "guerdon_rloo was not registered: already registered" in caplog.text
+
+
+def test_without_skyrl_or_with_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skyrl.backends", None)
+    monkeypatch.setitem(sys.modules, "skyrl.backends.skyrl_train.utils.ppo_utils", None)
+    with pytest.raises(TrainingError, match=r"needs skyrl >= 0\.4, and (none|skyrl [\d.]+) is installed"):
+        skyrl.register()
 
 
 def test_bad_input_is_named() -> None:

@@ -31,7 +31,7 @@ from guerdon.data.kernels import segment_reduce, segment_scan
 from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
-from guerdon.errors import DataError
+from guerdon.errors import DataError, TrainingError
 
 _log = logging.getLogger("guerdon.skyrl")
 _BATCH: ContextVar[Any] = ContextVar("guerdon_skyrl_batch", default=None)
@@ -193,6 +193,21 @@ def _array(values: Any, dtype: Any) -> np.ndarray:
     return np.asarray(values).astype(dtype)
 
 
+def _registry() -> Any:
+    try:
+        from skyrl.backends.skyrl_train.utils.ppo_utils import AdvantageEstimatorRegistry
+    except ModuleNotFoundError as error:
+        from importlib.metadata import distributions
+
+        known = {each.metadata["Name"]: each.version for each in distributions()}
+        found = [f"{name} {known[name]}" for name in ("skyrl", "skyrl-train") if name in known]
+        raise TrainingError(
+            f"guerdon.adapters.skyrl needs skyrl >= 0.4, and {' and '.join(found) or 'none'} is installed "
+            f"({error})"
+        ) from error
+    return AdvantageEstimatorRegistry
+
+
 def register(add: Callable[[str, Callable[..., Any]], Any] | None = None) -> list[str]:
     """Register every credit method under its name; the names.
 
@@ -200,11 +215,13 @@ def register(add: Callable[[str, Callable[..., Any]], Any] | None = None) -> lis
         add: `AdvantageEstimatorRegistry.register` of SkyRL, imported where None.
 
     A method that cannot be registered is logged as an error and left out.
+
+    Raises:
+        TrainingError: SkyRL is not installed, or too old to have its registry there.
     """
     if add is None:
-        from skyrl.backends.skyrl_train.utils.ppo_utils import AdvantageEstimatorRegistry
-
-        add = AdvantageEstimatorRegistry.register
+        add = _registry().register
+    assert add is not None
     done = []
     for method in [*registry.names("credit"), *registry.published("credit")]:
         if method == "levels":  # written out in recipes, not named

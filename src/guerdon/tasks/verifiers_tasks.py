@@ -16,6 +16,7 @@ import random
 from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.metadata import distributions
 from itertools import islice
 from typing import Any
 
@@ -111,8 +112,10 @@ def _taskset(name: str, config: Mapping[str, Any]) -> Any:
     try:
         from verifiers.v1.utils import loaders
     except ModuleNotFoundError as error:
+        found = [each.version for each in distributions() if each.metadata["Name"] == "verifiers"]
         raise RecipeError(
-            f"task 'verifiers' needs the package verifiers >= 0.4 ({error}); pip install verifiers"
+            f"task 'verifiers' needs verifiers >= 0.4, and {found[0] if found else 'none'} is installed "
+            f"({error}); pip install 'guerdon[verifiers]'"
         ) from error
     try:
         made = loaders.taskset_config_type(name).model_validate({**config, "id": name})
