@@ -54,6 +54,12 @@ ANALYSES = {
         "at the step size that did best on the seeds for choosing one they are a random walk, not a gain. "
         "The ten ways to answer include the right one, which correct rewards find within 20 updates."
     ),
+    "rlfr": (
+        "Deviations hardly know of mistakes: an AUROC of 0.52 for right against wrong hops. On a further "
+        "seed a field that learns longer reaches 0.56 on the first layer and 0.60 on the last (800 steps), "
+        "the norm of the states 0.54 and the model's own log-prob of the hop 0.89. A token is charged 0.01 "
+        "at most, where advantages are about 1."
+    ),
     "salt": (
         "Averaging over merged edges improves advantages a little (correlation 0.23 against 0.17, cosine "
         "0.18 against 0.16). No value travels along the graph, and an edge seen once keeps its noise. "
