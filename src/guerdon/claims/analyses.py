@@ -102,4 +102,9 @@ ANALYSES = {
         "15.9). The bonuses are earned (their sum with the outcome rises from 0.75 to 0.93) while right "
         "samples stay at 8 to 9 %. Seeds differ more in where they start than arms do."
     ),
+    "ssr-zero": (
+        "Three of five seeds end at 91 to 93 % of right words, which is what the grader itself knows (11 "
+        "words of 12); one gains 8 points and stalls at 65 %. The self-score rises with the truth in all of "
+        "them (0.67 to 0.87, right samples 73 to 89 %)."
+    ),
 }
