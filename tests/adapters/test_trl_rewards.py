@@ -55,6 +55,23 @@ def test_equals_the_native_call_for_messages_too() -> None:
         assert call(reward_func("verify.math"), completions, answer=["4"] * 3)[0] == own.values.tolist()
 
 
+def test_the_last_reply_alone() -> None:
+    chat = [
+        {"role": "assistant", "content": None, "tool_calls": [{"name": "add"}]},
+        {"role": "tool", "name": "add", "content": "4"},
+        {"role": "assistant", "content": "I do not know"},
+    ]
+    sees_tools = reward_func(gd.reward(lambda completion: float("4" in completion), name="four"))
+    only_reply = reward_func(
+        gd.reward(lambda completion: float("4" in completion), name="four"), reads="reply"
+    )
+    assert call(sees_tools, [chat, "4"])[0] == [1.0, 1.0]
+    assert call(only_reply, [chat, "4"])[0] == [0.0, 1.0]
+    assert call(only_reply, [chat[:2], chat[:1]])[0] == [0.0, 0.0]
+    with pytest.raises(RecipeError, match="reads"):
+        reward_func("verify.match", reads="last")
+
+
 def test_asynchronous() -> None:
     function = reward_func("verify.match", asynchronous=True)
     assert inspect.iscoroutinefunction(type(function).__call__)

@@ -49,11 +49,12 @@ class RewardFunction:
         on_error: str | float,
         needs: Sequence[str] = (),
         groups: bool = False,
+        reads: str = "all",
     ) -> None:
         self.reward, self.__name__ = reward, name
         self.reference, self.group_size, self.reduce = reference, group_size, reduce
         self.steps, self.tokenizer, self.on_error = steps, tokenizer, on_error
-        self.needs, self.groups = tuple(needs), groups
+        self.needs, self.groups, self.reads = tuple(needs), groups, reads
         self.share: Share | None = None
         self.captured: tuple[Rollouts, Signal] | None = None
 
@@ -73,9 +74,12 @@ class RewardFunction:
             prompts, completions = given.pop("prompts"), given.pop("completions")
             ids, columns = given.pop("completion_ids", None), given
         rollouts = to_rollouts(prompts, completions, columns, ids, self.reference, self.group_size)
+        if self.reads == "reply":
+            rollouts = rollouts.replace(completion=[_reply(each) for each in completions])
         if self.steps is not None:
             cut = self._token_bytes(rollouts)
-            _check_tokenizer(rollouts, cut, self.__name__)
+            if self.reads == "all":
+                _check_tokenizer(rollouts, cut, self.__name__)
             rollouts = spans.split(rollouts, self.steps, tokenizer=cut)
         signal = self._signal(rollouts, context_of(told.get("trainer_state")))
         self._check_reference(rollouts, signal, columns)
@@ -166,6 +170,7 @@ def reward_func(
     asynchronous: bool = False,
     needs: Sequence[str] = (),
     groups: bool = False,
+    reads: str = "all",
 ) -> RewardFunction:
     """A guerdon reward as one of TRL's `reward_funcs`.
 
@@ -185,6 +190,8 @@ def reward_func(
         needs: dataset columns that must be there, besides the ground truth.
         groups: the reward looks at whole groups. With guerdon's trainer, and groups that lie across
             processes, each process then scores all of them and keeps its own rows.
+        reads: of completions that are messages: "all" of them, tools' answers included, or the last "reply"
+            of the model alone.
 
     Raises:
         RecipeError: an unknown reward, or a failure policy that is none.
@@ -193,9 +200,12 @@ def reward_func(
         reward = build("reward", {"use": reward} if isinstance(reward, str) else reward, "reward_func")
     if isinstance(on_error, str) and on_error not in ("raise", "none"):
         raise RecipeError(f"reward_func.on_error: expected 'raise', 'none' or a number, got {on_error!r}")
+    if reads not in ("all", "reply"):
+        raise RecipeError(f"reward_func.reads: expected 'all' or 'reply', got {reads!r}")
     kind = AsyncRewardFunction if asynchronous else RewardFunction
     label = name or str(reward.name)
-    return kind(reward, label, reference, group_size, steps, tokenizer, reduce, on_error, needs, groups)
+    chosen = (reference, group_size, steps, tokenizer, reduce, on_error, needs, groups, reads)
+    return kind(reward, label, *chosen)
 
 
 def _check_tokenizer(rollouts: Rollouts, tokenizer: Any, name: str) -> None:
@@ -215,6 +225,14 @@ def _check_tokenizer(rollouts: Rollouts, tokenizer: Any, name: str) -> None:
             f"{rollouts.completion[row][:40]!r}, and its tokens are {told[row][:40]!r}; hand over the "
             "tokenizer that the trainer has"
         )
+
+
+def _reply(completion: Any) -> Any:
+    """What the model said last; text as it is, and nothing where it said nothing."""
+    if isinstance(completion, str):
+        return completion
+    said = [message for message in completion if message.get("role") == "assistant"]
+    return said[-1:]
 
 
 def context_of(state: Any) -> Context:
