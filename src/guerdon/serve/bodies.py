@@ -19,6 +19,7 @@ from guerdon.serve.refusals import Refusal
 from guerdon.serve.settings import Settings
 
 _OPENED = (b"[[", b",[", b":[", b"[{", b",{", b":{")
+_NESTED = (dict, list)
 _TYPED = frozenset(("tokens", "acted", "logprobs", "ref_logprobs", "entropy", "values", "advantages"))
 
 
@@ -146,8 +147,8 @@ def _check_size(record: Any, index: int, settings: Settings, names: set[str]) ->
             f"record {index}: more than {settings.fields} different fields, signals and partitions "
             "in one request",
         )
-    values = {name: value for name, value in record.items() if name not in _TYPED}
-    if _deeper(values, settings.depth):
+    nested = [value for name, value in record.items() if type(value) in _NESTED and name not in _TYPED]
+    if nested and _deeper(nested, settings.depth):
         raise Refusal(422, f"record {index}: values nested more than {settings.depth} deep")
 
 
