@@ -15,7 +15,7 @@ def ask(
 ) -> tuple[int, dict[str, str], bytes]:
     """Status, headers (lower case) and body of one answer; bytes are sent as they are, the rest as JSON."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=300)
     try:
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(method, path, data, JSON if headers is None else headers)

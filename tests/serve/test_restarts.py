@@ -109,8 +109,14 @@ def test_clients_come_through_a_restart_and_a_kill(tmp_path: Path) -> None:
 
 def test_sigterm_answers_what_was_accepted(tmp_path: Path) -> None:
     port, cache, code = free_port(), tmp_path / "verdicts.sqlite", tmp_path / "slow.py"
-    code.write_text("import time\ndef slow(completion):\n    time.sleep(0.3)\n    return float(completion)\n")
-    process = start(port, cache, "-r", f"{code}:slow", "--workers", "1")
+    go = tmp_path / "go"
+    code.write_text(
+        "import os, time\n"
+        "def slow(completion):\n"
+        f"    while not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
+        "    return float(completion)\n"
+    )
+    process = start(port, cache, "-r", f"{code}:slow", "--workers", "1", "--limit", "0")
     found: dict[int, list[float]] = {}
 
     def work(number: int) -> None:
@@ -122,7 +128,11 @@ def test_sigterm_answers_what_was_accepted(tmp_path: Path) -> None:
     deadline = time.monotonic() + 60
     while b"guerdon_waiting_requests 3" not in ask(f"http://127.0.0.1:{port}", "GET", "/metrics")[2]:
         assert time.monotonic() < deadline
-    assert end(process, signal.SIGTERM) == 0
+    process.send_signal(signal.SIGTERM)
+    go.touch()
+    assert process.wait(60) == 0
+    assert process.stderr is not None
+    process.stderr.close()
     for thread in threads:
         thread.join(60)
     assert found == {i: [2.0 * i, 2.0 * i + 1] for i in range(3)}

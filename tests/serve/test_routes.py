@@ -171,12 +171,12 @@ def test_workers_with_limits(tmp_path: Path) -> None:
     )
     from guerdon.score import Limits
 
-    options = Options(workers=1, cache=None, limits=Limits(item_seconds=1.0))
+    options = Options(workers=1, cache=None, limits=Limits(item_seconds=4.0))
     with serving({"odd": f"{code}:odd"}, options) as url, Client(url) as client:
         found = client.score([record(i) for i in range(6)])
         text = ask(url, "GET", "/metrics")[2].decode()
     assert [signals["odd"]["values"][0] for signals in found] == [0.0, 1.0, None, 1.0, None, 1.0]
-    assert found[2]["odd"]["causes"]["0"] == "timed out after 1 s"
+    assert found[2]["odd"]["causes"]["0"] == "timed out after 4 s"
     assert "exit code 3" in found[4]["odd"]["causes"]["0"]
     assert "guerdon_workers_replaced_total 2" in text
 
