@@ -51,7 +51,7 @@ def _row(finding: Any) -> str:
         f"<td>{html.escape(finding.attack)}</td><td>{html.escape(finding.what)} ({finding.kind})</td>",
         f'<td class="n{" bad" if bad else ""}">{finding.paid} / {finding.n}</td>',
         f'<td class="n">{_percent(finding.rate)} [{_percent(finding.low)}, {_percent(finding.high)}]</td>',
-        f'<td class="n">{finding.mean:.3g}</td>',
+        f'<td class="n">{_number(finding.mean)}</td>',
         f"<td>{'' if worst is None else f'<code>{html.escape(repr(worst))}</code>'}</td>",
     ]
     return f"<tr>{''.join(cells)}</tr>"
@@ -107,3 +107,7 @@ def _curve(axes: Any, audit: Audit) -> None:
 
 def _percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3g}"
