@@ -186,3 +186,16 @@ def test_multi_rm_takes_the_kind_of_verifier_and_refuses_others(tmp_path):
 def test_rewards_at_another_level_are_refused():
     with pytest.raises(DataError, match="one value per answer or step; the reward gives one per turn"):
         score_either(lambda r: Signal(np.zeros(len(r)), "turn", "t"), ["p"], [["a"]], [0])
+
+
+def test_models_from_a_folder(tmp_path):
+    from guerdon.engines.lab import LabEngine
+    from guerdon.models import GenerativeVerifier, StepClassifier, save
+
+    shape = {"dim": 16, "layers": 1, "heads": 2, "context": 64, "device": "cpu"}
+    save(GenerativeVerifier(LabEngine(**shape), template="{question}{response}:"), tmp_path / "verifier")
+    save(StepClassifier(LabEngine(**shape), score="probability"), tmp_path / "steps")
+    for name, model in [("rewardmath", "verifier"), ("multi-rm", "verifier"), ("processbench", "steps")]:
+        data = write(tmp_path / f"{name}.jsonl", FILES[name])
+        report = command(name, data, f"path={tmp_path / model}", "device=cpu", reward="models.load")
+        assert report["complete"] and not any("not scored" in note for note in report["notes"])

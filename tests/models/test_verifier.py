@@ -50,8 +50,17 @@ def test_it_learns_to_compare_with_the_reference_and_round_trips(tmp_path):
 def test_places_are_filled_once():
     verifier = GenerativeVerifier(engine(), template="{question}|{response}|{reference}")
     assert verifier.prompt("q", "{reference}", "r") == "q|{reference}|r"
-    with pytest.raises(DataError, match=r"no place \{reference\}"):
-        GenerativeVerifier(engine(), template="{question}{response}")
+    with pytest.raises(DataError, match=r"no place \{response\}"):
+        GenerativeVerifier(engine(), template="{question}{reference}")
+
+
+def test_a_template_without_a_reference_needs_none():
+    verifier = GenerativeVerifier(engine(), template="{question}{response}:")
+    learnt = [{"question": "", "response": c, "label": int(c == "a")} for c in "aabc"]
+    losses = verifier.fit(learnt, steps=60, batch=4, lr=3e-3)
+    assert losses[-1] < losses[0]
+    signal = verifier(guerdon.Rollouts(completion=["a", "b"]))
+    assert signal.values[0] > signal.values[1] and not signal.causes
 
 
 def test_what_is_missing_and_what_is_refused():

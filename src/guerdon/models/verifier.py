@@ -26,11 +26,12 @@ class GenerativeVerifier:
 
         P(yes) = e^{log p(yes)} / (e^{log p(yes)} + e^{log p(no)}) after the template
 
-    Trained by cross-entropy on the verdict token alone. A rollout without reference, or too long, is missing.
+    Trained by cross-entropy on the verdict token alone. A rollout that is too long is missing, and
+    so is one without reference where the template has a place for it.
 
     Args:
         engine: any trainable engine.
-        template: with the places {question}, {response} and {reference}.
+        template: with the places {question}, {response} and, unless it judges without one, {reference}.
         yes, no: the verdicts, as the engine writes them.
 
     Reference: Zhang et al., Generative Verifiers, arXiv 2408.15240.
@@ -42,9 +43,10 @@ class GenerativeVerifier:
     online = False
 
     def __init__(self, engine: Any, template: str = TEMPLATE, yes: str = "Y", no: str = "N") -> None:
-        for place in ("{question}", "{response}", "{reference}"):
+        for place in ("{question}", "{response}"):
             if place not in template:
                 raise DataError(f"the template has no place {place}")
+        self.compares = "{reference}" in template
         self.engine, self.template, self.yes, self.no = engine, template, yes, no
 
     def prompt(self, question: Any, response: str, reference: Any) -> str:
@@ -90,7 +92,7 @@ class GenerativeVerifier:
         return losses
 
     def _of(self, row: Mapping[str, Any]) -> str:
-        return self.prompt(row["question"], str(row["response"]), row["reference"])
+        return self.prompt(row["question"], str(row["response"]), row["reference"] if self.compares else None)
 
     def probabilities(self, prompts: Sequence[str], batch: int = 256) -> np.ndarray:
         """P(yes) after each filled template, float64 (n,); NaN where it does not fit the context."""
@@ -111,12 +113,13 @@ class GenerativeVerifier:
         if rollouts.completion is None:
             raise DataError("a verifier reads text, but the rollouts hold tokens only; decode them first")
         references = rollouts.reference or [None] * len(rollouts)
-        asked = [i for i, reference in enumerate(references) if reference is not None]
+        readable = [reference is not None or not self.compares for reference in references]
+        blind, asked = ([i for i, ok in enumerate(readable) if ok == wanted] for wanted in (False, True))
         questions = rollouts.prompt or [""] * len(rollouts)
         values = np.full(len(rollouts), np.nan)
         prompts = [self.prompt(questions[i], rollouts.text(i), references[i]) for i in asked]
         values[asked] = self.probabilities(prompts)
-        causes = {i: NO_REFERENCE for i, reference in enumerate(references) if reference is None}
+        causes = dict.fromkeys(blind, NO_REFERENCE)
         causes |= {i: NO_ROOM for i in asked if np.isnan(values[i])}
         return Signal(values, "rollout", self.name, causes)
 
