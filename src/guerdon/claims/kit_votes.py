@@ -6,7 +6,7 @@ Enters: problems, a reward. Leaves: a curve, and what the watch saw.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.engines.protocol import Sampling
 from guerdon.intrinsic.collapse import CollapseWatch, collapse_metrics
-from guerdon.learn.objective import Objective
+from guerdon.learn.objective import KL, Objective
 from guerdon.learn.signals import keep_advantage
 from guerdon.learn.update import update
 from guerdon.tasks.base import Problem
@@ -70,6 +70,8 @@ class Loop:
         lr: AdamW's, constant.
         every: updates between two measurements.
         credit: rollouts with the signal `outcome` -> advantages; default GRPO's.
+        temperature: of the samples.
+        kl: price of the distance to the first model (k3, in the loss).
     """
 
     steps: int
@@ -78,10 +80,12 @@ class Loop:
     lr: float
     every: int = 10
     credit: Any = None
+    temperature: float = 1.0
+    kl: float = 0.0
 
     def short(self) -> Loop:
         """Two updates, for tests."""
-        return Loop(2, self.group, self.tokens, self.lr, 1, self.credit)
+        return replace(self, steps=2, every=1)
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,8 @@ def learn(
         measure: engine -> the number of the curve.
         answer: finds the answer in a completion, for the watch.
     """
-    credit = loop.credit or grpo()
+    credit, objective = loop.credit or grpo(), Objective(kl=KL(coef=loop.kl))
+    first = engine.clone() if loop.kl else None
     watch, seen = CollapseWatch(), []
     curve, warned = [measure(engine)], 0.0
     for step in range(loop.steps):
@@ -126,7 +131,11 @@ def learn(
             rng=np.random.default_rng([seed, step]),
             engines={"policy": engine},
         )
-        rollouts = drawn(engine, problems(step), loop.group, loop.tokens, seed * 100_003 + step)
+        rollouts = drawn(
+            engine, problems(step), loop.group, loop.tokens, seed * 100_003 + step, loop.temperature
+        )
+        if first is not None:
+            rollouts = rollouts.replace(ref_logprobs=first.logprobs(rollouts, loop.temperature))
         told: Signal = reward(rollouts, ctx).renamed("outcome")
         metrics = collapse_metrics(
             told.values,
@@ -140,7 +149,8 @@ def learn(
         scored = rollouts.with_signal(told)
         advantage = credit(scored, scored.signals, ctx)
         learnt = keep_advantage(scored, advantage)
-        update(engine, learnt, Objective(), np.random.default_rng([seed, step, 1]), loop.lr)
+        rng = np.random.default_rng([seed, step, 1])
+        update(engine, learnt, objective, rng, loop.lr, temperature=loop.temperature)
         if (step + 1) % loop.every == 0 or step + 1 == loop.steps:
             curve.append(measure(engine))
     return Learned(curve, {**_ends(seen), "collapse warned": warned})

@@ -16,7 +16,7 @@ from guerdon.systems.intrinsic.mm_upt import mm_upt
 from guerdon.tasks.chain import Chain
 
 TASK, TOKENS, PROMPTS = Chain(terms=3, high=20), 24, 32
-LOOP = kit.Loop(steps=60, group=10, tokens=TOKENS, lr=1e-4)
+LOOP = kit.Loop(steps=60, group=10, tokens=TOKENS, lr=1e-4, temperature=0.7, kl=0.01)
 
 
 def answer(text: str) -> str | None:
@@ -80,8 +80,10 @@ CLAIM = Claim(
     margin=3.0,
     seeds=5,
     notes="Text only. A 2-layer byte-level decoder was shown worked sums of three numbers until two in five "
-    "samples are right on unseen problems; then 60 updates on 32 unlabelled problems each, 10 samples (the "
-    "published group), GRPO without a KL term, learning rate 1e-4, chosen beforehand with true labels on "
-    "another seed. Most likely answers are counted, so that a policy which only becomes more certain gains "
-    "nothing. Self-written questions are not tried.",
+    "samples are right on unseen problems; then 60 updates on 32 unlabelled problems each, 10 samples at "
+    "temperature 0.7, GRPO with a KL term of 0.01, all as published, learning rate 1e-4, chosen beforehand "
+    "with true labels on another seed. Most likely answers are counted, so that a policy which only becomes "
+    "more certain gains nothing. Self-written questions are not tried. A first version sampled at "
+    "temperature 1 and had no KL term, which is not the published recipe; its result (-34 points, interval "
+    "-48 to -20, 64 to 31 %) was dropped for that error.",
 )
