@@ -68,6 +68,23 @@ def test_only_the_reward_is_learned_from(coin):
     assert entry["value"] == 7.0 and entry["more"] == 2.0 and entry["collapse warned"] == 0.0
 
 
+def test_a_price_on_distance_holds_the_model(coin):
+    def end(kl):
+        learned = kit.learn(
+            kit.copy_of(coin),
+            lambda step: [Problem("q:", "b")] * 2,
+            said_a,
+            ones,
+            kit.Loop(steps=8, group=8, tokens=2, lr=1e-2, every=8, temperature=0.7, kl=kl),
+            0,
+            lambda model: float(kit.chance_of(model, ["q:"], ["a"])[0]),
+            lambda text: text,
+        )
+        return abs(learned.curve[-1] - learned.curve[0])
+
+    assert end(100.0) < 0.5 * end(0.0)
+
+
 def test_two_wordings_share_their_fact_and_not_their_habit():
     questions = co_reward.Questions(0)
     assert len(questions.problems) == 104 and questions.teacher.sum(axis=1) == pytest.approx(np.ones(104))
