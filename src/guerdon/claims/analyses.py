@@ -29,6 +29,12 @@ ANALYSES = {
         "map (31 to 7 % right). So small a model, trained from scratch on answers only, has nothing to "
         "verify with. Weighting votes by such ratings costs 6 of the 12.5 points, lost accuracy the rest."
     ),
+    "likelihood-rewards": (
+        "Half of it: right thoughts become likelier, references do not become less perplexing (10.9 against "
+        "10.8). On the tuning seeds, at a step size of 1e-3, right thoughts come to 26 and 39 % without the "
+        "gradient of the reward itself and to 22 and 29 % with it, perplexity to 16.7 and 12.1 without and "
+        "14.2 and 11.2 with it: what is learned behind wrong thoughts makes thinking matter less."
+    ),
     "oprl-istar": (
         "The model does learn: correlation of advantages 0.31 against 0.15 for leave-one-out, cosine 0.38 "
         "against 0.23. Yet two of the ten seeds lose 34 and 37 points; the others differ by -7 to +7."

@@ -64,14 +64,14 @@ CLAIM = Claim(
     system="log-prob",
     run=run,
     margin=5.0,
-    seeds=6,
+    seeds=14,
     notes="A 2-layer byte-level decoder of width 32 first imitates a teacher who thinks a right digit about "
     "30 % of the time; the answer behind a thought is 16 characters, 4 of which depend on the digit, "
     "at random places, the rest on a style that references choose at random. 12 questions a step, 6 "
     "thoughts each, leave-one-out, and the gradient of the reward itself in both arms; each takes the "
-    "best of two step sizes on another seed. Perplexity is that of fresh references over 16 "
-    "thoughts each. This is the second version that was looked at. In the first, with 30 updates of "
-    "one step size (1e-3) for both, a thought that did not open its answer had no value, and the "
-    "model drifted there: undecided, +0.5 (-10.8 to 11.8, 5 seeds). The mark is now always put behind "
-    "a thought.",
+    "best of two step sizes on another seed. Perplexity is that of fresh references over 16 thoughts "
+    "each. This is the second version that was looked at. In the first, with 30 updates of one step "
+    "size (1e-3) for both, a thought that did not open its answer had no value, and the model drifted "
+    "there: undecided, +0.5 (-10.8 to 11.8, 5 seeds). The mark is now always put behind a thought. "
+    "Fourteen seeds, after six had left it open: +6.1 (-5.1 to 17.3).",
 )
