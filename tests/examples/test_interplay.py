@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from guerdon import Rollouts
 from guerdon.registry import build
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "interplay"
+STORED = Path(__file__).parents[2] / "docs" / "interplay_lab.json"
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +96,14 @@ def test_the_study_runs_goes_on_and_draws(lab, tmp_path, monkeypatch):
     assert (tmp_path / "plot.png").stat().st_size > 1000
     with pytest.raises(SystemExit, match="another scale"):
         lab["study"].run(out, 1, replace(scale, rl_steps=2))
+
+
+def test_stored_verdicts_follow_from_stored_values(lab):
+    stored = json.loads(STORED.read_text())
+    assert len(stored["seeds"]) >= 5
+    found = lab["study"].verdicts(stored["seeds"])
+    for name, finding in stored["findings"].items():
+        assert finding["verdict"] == found["findings"][name]["verdict"]
+        for kept, made in zip(finding["comparisons"], found["findings"][name]["comparisons"], strict=True):
+            assert kept["verdict"] == made["verdict"]
+            assert math.isclose(kept["difference"], made["difference"], abs_tol=1e-3)
