@@ -78,7 +78,7 @@ CLAIM = Claim(
     run=run,
     higher=False,
     margin=1.0,
-    seeds=6,
+    seeds=12,
     notes="A 2-layer byte-level decoder of width 32 first imitates a teacher of three styles, equally "
     "often: the answer at once, right every other time; the path to it, written hop by hop, with "
     "slips; the same path behind one of three fillers of 9 to 12 characters. Then GRPO without "
@@ -87,5 +87,5 @@ CLAIM = Claim(
     "from, 4 samples each. This is the second version that was looked at. In the first the model had "
     "never read an answer without its question, so what SAR compares with was arbitrary and filler "
     "could score best: it came to 0.1 tokens (-0.4 to 0.7). A quarter of what it imitates now has no "
-    "question.",
+    "question. Twelve seeds, after six had left it open: +1.1 (-1.5 to 3.7).",
 )
