@@ -79,8 +79,8 @@ ANALYSES = {
     "self-aligned-reward": (
         "Half of it, and barely after a second look: answers get shorter (8.3 against 11.0 tokens), not more "
         "often right (54 against 57 %); the metric weighs both. On two further seeds, before training, right "
-        "answers given at once have a SAR of 0.35, right paths 0.39, right paths behind filler 0.17: it tells "
-        "filler from the rest, hardly more."
+        "answers given at once have a SAR of 0.35, right paths 0.39, right paths behind filler 0.17: it "
+        "tells filler from the rest, hardly more."
     ),
     "spa-rl": (
         "The bonus of 0.5 per executable action is worth up to 15 in an episode, the final reward 1: the "
