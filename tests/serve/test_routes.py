@@ -102,6 +102,12 @@ def test_openrlhf_protocol(open_server: str) -> None:
         open_server, "/openrlhf?reward=length", {"query": ["4"], "prompts": [""], "labels": ["4"]}
     )
     assert found == {"rewards": [0.0], "scores": [0.0], "extra_logs": {"match": [1.0]}}
+    asked = {"query": ["4", "4"], "prompts": ["", ""], "labels": [None, "4"]}
+    _, found = post(open_server, "/openrlhf?missing=-0.5", asked)
+    assert found["rewards"] == [-0.5, 1.0] and found["extra_logs"]["missing"] == [1.0, 0.0]
+    for wrong in ("nan", "much", ""):
+        status, found = post(open_server, f"/openrlhf?missing={wrong}", asked)
+        assert status == 422 and "missing" in found["error"]["message"]
 
 
 def test_page_health_and_rewards(open_server: str) -> None:

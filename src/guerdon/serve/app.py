@@ -89,9 +89,13 @@ def _scoring_routes(app: FastAPI, service: Service) -> None:
 
     @app.post("/openrlhf", **openapi.OPENRLHF)
     async def for_openrlhf(request: Request) -> Response:
-        """OpenRLHF's protocol; `?reward=LABEL` where several are served and it is not the first."""
+        """OpenRLHF's protocol; `?reward=LABEL` where several are served and it is not the first.
+
+        `?missing=NUMBER` is what a sample without a verdict gets.
+        """
         content_type(request)
         label = service.labels(request.query_params.getlist("reward"))[0]
+        worth = openrlhf.worth(request.query_params.getlist("missing"))
         async with admitted(request, admission) as ticket:
             body = await read_body(request, ticket, settings)
             async with within(settings):
@@ -99,7 +103,7 @@ def _scoring_routes(app: FastAPI, service: Service) -> None:
                 asked = await in_thread(body, bodies.parse_object, body, openrlhf.FIELDS)
                 chunk = bodies.to_chunk(openrlhf.to_records(asked), settings)
                 scored = await service.score(chunk, service.labels(None), ticket)
-            return JSONResponse(openrlhf.answer(scored, label))
+            return JSONResponse(openrlhf.answer(scored, label, worth))
 
 
 async def _turn(body: bytes, ticket: Ticket, settings: Settings) -> None:

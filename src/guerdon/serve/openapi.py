@@ -135,7 +135,16 @@ OPENRLHF = _described(
     _fields(
         ["rewards", "scores", "extra_logs"], rewards=_REWARDS, scores=_REWARDS, extra_logs={"type": "object"}
     ),
-    parameters=[{**_REWARD, "description": "label of the reward; the others are logs"}],
+    parameters=[
+        {**_REWARD, "description": "label of the reward; the others are logs"},
+        {
+            "name": "missing",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "number"},
+            "description": "what a sample without a verdict gets; default: null",
+        },
+    ],
 )
 HEALTH = {
     "responses": {

@@ -2,11 +2,13 @@
 
 It posts {query, prompts, labels}: whole texts, their prompts, and the ground truth; it takes {rewards,
 scores, extra_logs}. A record is the query without its prompt. A sample without a verdict gets null; where it
-is the only one of the request, `rewards` as a whole is null: what OpenRLHF itself uses for "no reward".
+is the only one of the request, `rewards` as a whole is null: what OpenRLHF itself uses for "no reward", and
+then asks its reward model for. With `?missing=NUMBER` it gets that number, and `extra_logs.missing` says so.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,8 +41,28 @@ def to_records(asked: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def answer(scored: Scored, label: str) -> dict[str, Any]:
+def worth(given: Sequence[str]) -> float | None:
+    """What a sample without a verdict is worth by the query's `missing`; None where it is not there.
+
+    Raises:
+        Refusal: 422, no finite number.
+    """
+    if not given:
+        return None
+    try:
+        value = float(given[-1])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise Refusal(422, f"missing: expected a finite number, got {given[-1][:40]!r}")
+    return value
+
+
+def answer(scored: Scored, label: str, worth: float | None = None) -> dict[str, Any]:
     """The reply: the reward asked for, all others as logs.
+
+    Args:
+        worth: of a sample without a verdict; None: null.
 
     Raises:
         Refusal: 422, a reward that gives more than one value per sample.
@@ -55,8 +77,11 @@ def answer(scored: Scored, label: str) -> dict[str, Any]:
                 422, f"reward {label!r} has values per {', '.join(levels)}; OpenRLHF takes one per sample"
             )
     rewards = logs.pop(label)
+    extra = {name: list(values) for name, values in logs.items() if None not in values}
+    if worth is not None:
+        extra["missing"] = [float(value is None) for value in rewards]
+        rewards = [worth if value is None else value for value in rewards]
     known = None if rewards == [None] else rewards
-    extra = {name: values for name, values in logs.items() if None not in values}
     return {"rewards": known, "scores": known, "extra_logs": extra}
 
 
