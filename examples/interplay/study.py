@@ -165,14 +165,14 @@ class Seed:
         self.save()
 
 
-def run(out: Path, seeds: int, scale: Scale | None = None) -> dict[str, Any]:
+def run(out: Path, seeds: int, scale: Scale | None = None, first: int = 0) -> dict[str, Any]:
     """Run what `out` does not hold yet; returns the stored results with their verdicts."""
     scale = scale or Scale()
     settings = json.loads(json.dumps(asdict(scale)))
     kept: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"scale": settings, "seeds": {}}
     if kept["scale"] != settings:
         raise SystemExit(f"{out} holds results of another scale; choose another file")
-    for seed in range(seeds):
+    for seed in range(first, first + seeds):
         done = kept["seeds"].setdefault(str(seed), {})
         began = time.process_time()
 
@@ -236,5 +236,7 @@ if __name__ == "__main__":
 
         draw(json.loads(file.read_text()), Path(sys.argv[sys.argv.index("--plot") + 1]))
     else:
-        for name, finding in run(file, int(sys.argv[2]) if len(sys.argv) > 2 else 5)["findings"].items():
+        seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+        first = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+        for name, finding in run(file, seeds, first=first)["findings"].items():
             print(f"{name}: {finding['verdict']}")
