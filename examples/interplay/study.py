@@ -1,6 +1,6 @@
 """Pre-training, mid-training and RL in a world small enough to control: four findings, each tried here.
 
-    python examples/interplay/study.py [results.json] [seeds]     4 minutes of one core per seed
+    python examples/interplay/study.py [results.json] [seeds] [first]     4 minutes of one core per seed
     python examples/interplay/study.py results.json --plot docs/interplay_lab.png
 
 The world is in world.py, the phases in phases.py. Findings are those of "On the Interplay of Pre-Training,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from guerdon.claims import find, run_claim, slugs
 from guerdon.claims.analyses import ANALYSES
 from guerdon.claims.claim import Claim, compare
-from guerdon.claims.render import render
+from guerdon.claims.render import page, render
 from guerdon.claims.stored import results
 from guerdon.cli import app
 from guerdon.errors import RecipeError
@@ -92,9 +93,17 @@ def test_the_page_says_what_is_small_and_why(tmp_path):
     kept = {**stored, "verdict": "reproduced", "interval": [0.1, 0.3], "margin": 0.5}
     (tmp_path / "gigpo.json").write_text(json.dumps(kept))
     render(tmp_path / "docs", tmp_path)
-    page = (tmp_path / "docs" / "claims.md").read_text()
-    assert "**reproduced (small)**" in page and "margin 0.5" in page and ANALYSES["gigpo"] in page
+    text = (tmp_path / "docs" / "claims.md").read_text()
+    assert "**reproduced (small)**" in text and "margin 0.5" in text and ANALYSES["gigpo"] in text
     assert set(ANALYSES) <= set(slugs())
+
+
+def test_the_page_is_of_the_stored_results():
+    docs = Path(__file__).parents[2] / "docs"
+    assert (docs / "claims.md").read_text(encoding="utf-8") == page(results()), (
+        "draw it anew: python -m guerdon.claims.render docs"
+    )
+    assert {path.stem for path in (docs / "claims").glob("*.png")} == set(results())
 
 
 @pytest.mark.slow

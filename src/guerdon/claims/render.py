@@ -31,6 +31,15 @@ then changed prove less than those run once. Run one with `guerdon systems claim
 def render(docs: Path, folder: Path = FOLDER) -> int:
     """Write `claims.md` and one picture per claim under `docs`; returns the number of claims."""
     found = results(folder)
+    (docs / "claims").mkdir(parents=True, exist_ok=True)
+    for slug, result in found.items():
+        draw(result, docs / "claims" / f"{slug}.png")
+    write_bytes(docs / "claims.md", page(found).encode(), "the page of claims")
+    return len(found)
+
+
+def page(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text of the page from results by slug."""
     rows = [
         f"| [{slug}](#{slug}) | {_verdict(r)} | {r['difference']:+.4g} | {_interval(r)} | {r['seeds']} | "
         f"{r['seconds']:.0f} s |"
@@ -43,12 +52,7 @@ def render(docs: Path, folder: Path = FOLDER) -> int:
     summary = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + ".\n\n"
     table = "| system | verdict | difference | 95 % interval | seeds | time |\n|---|---|---|---|---|---|\n"
     parts = [_section(slug, result) for slug, result in found.items()]
-    (docs / "claims").mkdir(parents=True, exist_ok=True)
-    for slug, result in found.items():
-        draw(result, docs / "claims" / f"{slug}.png")
-    page = _HEAD + summary + table + "\n".join(rows) + "\n\n" + "\n".join(parts)
-    write_bytes(docs / "claims.md", page.encode(), "the page of claims")
-    return len(found)
+    return _HEAD + summary + table + "\n".join(rows) + "\n\n" + "\n".join(parts)
 
 
 def _interval(result: Mapping[str, Any]) -> str:
