@@ -31,21 +31,28 @@ def test_scoring_commands_run(tmp_path):
     import subprocess
     import sys
 
+    import numpy as np
+
     import guerdon as gd
+    from guerdon.engines import LabEngine
 
     records = [
-        {"completion": text, "reference": "42"} for text in (r"\boxed{42}", "The answer is 41.", "?" * 90)
+        {"prompt": "6*7?", "completion": text, "reference": "42"}
+        for text in (r"\boxed{42}", "The answer is 41.", "?" * 90)
     ]
     (tmp_path / "rollouts.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     (function,) = re.findall(r"`(def short\([^`]*)`", README)
     (tmp_path / "mine.py").write_text(function + "\n")
     commands = re.findall(r"^guerdon score .*", README, flags=re.MULTILINE)
-    assert len(commands) == 3
+    assert len(commands) == 4
+    LabEngine(dim=16, layers=1, heads=2, context=160, device="cpu").save(tmp_path / "MODEL_FOLDER")
     environment = {**os.environ, "GUERDON_CACHE": str(tmp_path / "cache")}
-    for command in commands[:2]:
-        line = [sys.executable, "-m", *shlex.split(command)]
+    for command in [*commands[:2], commands[3]]:
+        line = [sys.executable, "-m", *shlex.split(command, comments=True)]
         done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+    answers = gd.read(tmp_path / "scored.jsonl").signals
+    assert answers["rlpr"].values.shape == (3,) and not np.isnan(answers["rlpr"].values[0])
     found = gd.read(tmp_path / "scored.parquet").signals
     assert found["verify.math"].values[:2].tolist() == [1.0, 0.0]
     assert found["short"].values.tolist() == [1.0, 1.0, 0.0]
