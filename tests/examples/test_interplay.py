@@ -15,7 +15,7 @@ from guerdon import Rollouts
 from guerdon.registry import build
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "interplay"
-STORED = Path(__file__).parents[2] / "docs" / "interplay_lab.json"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +98,9 @@ def test_the_study_runs_goes_on_and_draws(lab, tmp_path, monkeypatch):
         lab["study"].run(out, 1, replace(scale, rl_steps=2))
 
 
-def test_stored_verdicts_follow_from_stored_values(lab):
-    stored = json.loads(STORED.read_text())
+@pytest.mark.parametrize("name", ["interplay_lab.json", "interplay_lab_again.json"])
+def test_stored_verdicts_follow_from_stored_values(lab, name):
+    stored = json.loads((DOCS / name).read_text())
     assert len(stored["seeds"]) >= 5
     found = lab["study"].verdicts(stored["seeds"])
     for name, finding in stored["findings"].items():
