@@ -138,3 +138,10 @@ def test_nearest():
     assert registry.nearest("grop", ["grpo", "gae"]) == "; did you mean 'grpo'? (valid: gae, grpo)"
     assert registry.nearest("q", ["grpo", "gae"]) == " (valid: gae, grpo)"
     assert registry.nearest("q", []) == ""
+
+
+def test_verifiers_have_one_name():
+    from guerdon import verify
+
+    for name in (name for name in registry.names("reward") if name.startswith("verify.")):
+        assert registry.lookup("reward", name) is getattr(verify, name.removeprefix("verify.")), name

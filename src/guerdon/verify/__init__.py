@@ -30,6 +30,7 @@ _NAMES = {
     "rouge": "guerdon.verify.text_overlap:rouge",
     "edit": "guerdon.verify.text_overlap:edit",
     "sql": "guerdon.verify.sql_reward:sql",
+    "step_checks": "guerdon.verify.steps.reward:step_checks",
     "tool_calls": "guerdon.verify.tools:tool_calls",
     "second_opinion": "guerdon.verify.second_opinions:second_opinion",
 }
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from guerdon.verify.schemas import json_schema
     from guerdon.verify.second_opinions import second_opinion
     from guerdon.verify.sql_reward import sql
+    from guerdon.verify.steps.reward import step_checks
     from guerdon.verify.templates import pattern, tags
     from guerdon.verify.text_overlap import bleu, chrf, edit, rouge
     from guerdon.verify.tools import tool_calls
@@ -79,6 +81,7 @@ __all__ = [
     "rouge",
     "second_opinion",
     "sql",
+    "step_checks",
     "tags",
     "tool_calls",
 ]
