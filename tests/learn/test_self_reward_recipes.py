@@ -158,6 +158,8 @@ def test_the_examples_run(file: Path, monkeypatch: pytest.MonkeyPatch):
     training = Training.build(recipe.override([*smaller, "engine.heads=2", "device=cpu"]))
     metrics, _ = training.step(0)
     assert metrics["rollout/tokens"] > 0
+    if recipe.eval.every:
+        assert training.task.problems(recipe.eval.split, recipe.eval.problems)
     assert len(list(EXAMPLES.glob("*.yaml"))) == len(CASES)
 
 
