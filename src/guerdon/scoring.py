@@ -159,7 +159,7 @@ class FunctionReward(SampleReward):
 
     def score_batch(self, rows: Sequence[Row]) -> list[Verdict]:
         if self._async:
-            return _run(self._score_async(rows))
+            return run_coroutine(self._score_async(rows))
         if self.batch:
             return self._check_batch(self._guard(lambda: self.function(**self._arguments(rows))), len(rows))
         return [self._one(row) for row in rows]
@@ -258,7 +258,7 @@ def _wanted(function: Callable[..., Any], batch: bool) -> dict[str, str]:
     return wanted
 
 
-def _run(coroutine: Any) -> Any:
+def run_coroutine(coroutine: Any) -> Any:
     """Run a coroutine from sync code, also where an event loop is running in this thread."""
     try:
         asyncio.get_running_loop()

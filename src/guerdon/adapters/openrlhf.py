@@ -20,10 +20,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from guerdon.adapters.given import built, check_worth
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError, RecipeError
-from guerdon.registry import build
 
 _log = logging.getLogger("guerdon.openrlhf")
 
@@ -55,10 +55,9 @@ def make_reward_func(
     Raises:
         RecipeError: an unknown reward, or a policy that is none.
     """
-    if isinstance(on_missing, str) and on_missing != "none":
-        raise RecipeError(f"reward_func.on_missing: expected 'none' or a number, got {on_missing!r}")
-    made = _made(reward)
-    extra = {name: _made(each) for name, each in (logs or {}).items()}
+    check_worth(on_missing, ("none",), "reward_func.on_missing")
+    made = built("reward", reward, "reward")
+    extra = {name: built("reward", each, "reward") for name, each in (logs or {}).items()}
 
     def reward_func(queries: Sequence[str], prompts: Sequence[Any], labels: Sequence[Any]) -> dict[str, Any]:
         if not len(queries) == len(prompts) == len(labels):
@@ -85,12 +84,6 @@ def make_reward_func(
         return {"rewards": found, "scores": found, "extra_logs": logged}
 
     return reward_func
-
-
-def _made(reward: Any) -> Any:
-    if isinstance(reward, str | Mapping):
-        return build("reward", {"use": reward} if isinstance(reward, str) else reward, "reward")
-    return reward
 
 
 def _values(reward: Any, rollouts: Rollouts, on_missing: str | float) -> list[float | None]:

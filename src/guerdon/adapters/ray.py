@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from guerdon.adapters.given import built
 from guerdon.data import spans
 from guerdon.data.columns import FIELDS
 from guerdon.data.record_checks import Schema, find_bad
@@ -22,7 +23,6 @@ from guerdon.data.record_fields import BadRecord, gather, parse_record
 from guerdon.data.records import to_rollouts
 from guerdon.data.rollouts import Rollouts
 from guerdon.errors import DataError
-from guerdon.registry import build
 
 Batch = Mapping[str, Any]
 
@@ -39,7 +39,7 @@ class Score:
     """
 
     def __init__(self, rewards: Mapping[str, Any]) -> None:
-        self._rewards = {name: _built("reward", asked) for name, asked in rewards.items()}
+        self._rewards = {name: built("reward", asked, "reward") for name, asked in rewards.items()}
 
     def __call__(self, batch: Batch) -> dict[str, Any]:
         """The batch with its new columns."""
@@ -68,7 +68,7 @@ class Assign:
     """
 
     def __init__(self, method: Any) -> None:
-        self._credit = _built("credit", method)
+        self._credit = built("credit", method, "credit")
 
     def __call__(self, batch: Batch) -> dict[str, Any]:
         """The batch with advantages."""
@@ -95,7 +95,7 @@ class Annotate:
     """
 
     def __init__(self, labels: Mapping[str, Any], steps: Any = None, tokenizer: Any = None) -> None:
-        self._labels = {name: _built("reward", asked) for name, asked in labels.items()}
+        self._labels = {name: built("reward", asked, "reward") for name, asked in labels.items()}
         self._steps, self._tokenizer = steps, tokenizer
 
     def __call__(self, batch: Batch) -> dict[str, Any]:
@@ -141,12 +141,6 @@ def rollouts_of(batch: Batch) -> Rollouts:
         row = min(bad)
         raise DataError(f"row {row} of the batch: {bad[row]}")
     return to_rollouts(columns, schema)
-
-
-def _built(kind: str, asked: Any) -> Any:
-    if isinstance(asked, str | Mapping):
-        return build(kind, {"use": asked} if isinstance(asked, str) else asked, kind)
-    return asked
 
 
 def _plain(value: Any) -> Any:

@@ -17,9 +17,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from guerdon.adapters.given import built, check_worth
 from guerdon.data.rollouts import Rollouts
-from guerdon.errors import DataError, RecipeError
-from guerdon.registry import build
+from guerdon.errors import DataError
 
 
 def text_env(reward: Any, on_missing: str | float = "raise") -> type:
@@ -37,10 +37,8 @@ def text_env(reward: Any, on_missing: str | float = "raise") -> type:
     """
     from skyrl_gym.envs.base_text_env import BaseTextEnv, BaseTextEnvStepOutput
 
-    if isinstance(on_missing, str) and on_missing not in ("raise", "nan"):
-        raise RecipeError(f"text_env.on_missing: expected 'raise', 'nan' or a number, got {on_missing!r}")
-    if isinstance(reward, str | Mapping):
-        reward = build("reward", {"use": reward} if isinstance(reward, str) else reward, "text_env")
+    check_worth(on_missing, ("raise", "nan"), "text_env.on_missing")
+    reward = built("reward", reward, "text_env")
 
     class RewardEnv(BaseTextEnv):
         """One answer, one reward."""

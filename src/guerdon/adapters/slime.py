@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 
+from guerdon.adapters.given import built, check_worth
 from guerdon.adapters.turns import turn_ends
 from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError, RecipeError
-from guerdon.registry import build
 
 
 def make_rm(reward: Any, reduce: str = "sum", on_missing: str | float = "raise") -> Callable[..., Any]:
@@ -45,10 +45,8 @@ def make_rm(reward: Any, reduce: str = "sum", on_missing: str | float = "raise")
     Raises:
         RecipeError: an unknown reward, or a policy that is none.
     """
-    if isinstance(on_missing, str) and on_missing not in ("raise", "nan"):
-        raise RecipeError(f"make_rm.on_missing: expected 'raise', 'nan' or a number, got {on_missing!r}")
-    if isinstance(reward, str | Mapping):
-        reward = build("reward", {"use": reward} if isinstance(reward, str) else reward, "make_rm")
+    check_worth(on_missing, ("raise", "nan"), "make_rm.on_missing")
+    reward = built("reward", reward, "make_rm")
 
     async def rm(args: Any, sample: Any, **_: Any) -> Any:
         import asyncio
@@ -84,8 +82,7 @@ def make_credit(method: Any) -> Callable[[Any, Sequence[Any]], tuple[list[float]
     Raises:
         RecipeError: an unknown method.
     """
-    if isinstance(method, str | Mapping):
-        method = build("credit", {"use": method} if isinstance(method, str) else method, "make_credit")
+    method = built("credit", method, "make_credit")
 
     def credit(args: Any, samples: Sequence[Any]) -> tuple[list[float], list[Any]]:
         import torch

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from guerdon.adapters.columns import REFERENCES, to_rollouts
+from guerdon.adapters.given import built, check_worth
 from guerdon.context import Context
 from guerdon.data import spans
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError, RecipeError
-from guerdon.registry import build
 
 _log = logging.getLogger("guerdon.trl")
 Share = Callable[[dict[str, Any]], tuple[dict[str, Any], range]]
@@ -196,10 +196,8 @@ def reward_func(
     Raises:
         RecipeError: an unknown reward, or a failure policy that is none.
     """
-    if isinstance(reward, str | Mapping):
-        reward = build("reward", {"use": reward} if isinstance(reward, str) else reward, "reward_func")
-    if isinstance(on_error, str) and on_error not in ("raise", "none"):
-        raise RecipeError(f"reward_func.on_error: expected 'raise', 'none' or a number, got {on_error!r}")
+    reward = built("reward", reward, "reward_func")
+    check_worth(on_error, ("raise", "none"), "reward_func.on_error")
     if reads not in ("all", "reply"):
         raise RecipeError(f"reward_func.reads: expected 'all' or 'reply', got {reads!r}")
     kind = AsyncRewardFunction if asynchronous else RewardFunction

@@ -16,6 +16,7 @@ import trl
 from accelerate.utils import gather_object
 
 from guerdon.adapters.columns import to_rollouts
+from guerdon.adapters.given import built
 from guerdon.adapters.trl_rewards import AsyncRewardFunction, RewardFunction, context_of, token_bytes_of
 from guerdon.adapters.trl_version import check_methods, check_version
 from guerdon.data import spans
@@ -23,7 +24,6 @@ from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import RecipeError
-from guerdon.registry import build
 
 
 class GRPOTrainer(trl.GRPOTrainer):
@@ -213,8 +213,7 @@ def _check_same(own: Any, policy: Any, name: str) -> None:
 
 
 def _credit_of(credit: Any) -> Any:
-    if isinstance(credit, str | Mapping):
-        return build("credit", {"use": credit} if isinstance(credit, str) else credit, "credit")
+    credit = built("credit", credit, "credit")
     if credit is not None and not callable(credit):
         raise RecipeError(f"credit: expected a credit method or its name, got {type(credit).__name__}")
     return credit

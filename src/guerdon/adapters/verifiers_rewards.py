@@ -19,15 +19,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from guerdon.adapters.given import built, check_worth
 from guerdon.adapters.verifiers import from_traces
 from guerdon.data import spans
 from guerdon.data.rollouts import Rollouts
 from guerdon.data.signal import Signal
 from guerdon.errors import DataError, RecipeError
-from guerdon.registry import build
 
 READS = ("reply", "messages", "tokens")
 
@@ -117,13 +117,8 @@ def score_together(
 def _made(reward: Any, reads: str, on_missing: str | float) -> Any:
     if reads not in READS:
         raise RecipeError(f"task_reward.reads: expected one of {', '.join(READS)}, got {reads!r}")
-    if isinstance(on_missing, str) and on_missing not in ("missing", "raise"):
-        raise RecipeError(
-            f"task_reward.on_missing: expected 'missing', 'raise' or a number, got {on_missing!r}"
-        )
-    if isinstance(reward, str | Mapping):
-        return build("reward", {"use": reward} if isinstance(reward, str) else reward, "task_reward")
-    return reward
+    check_worth(on_missing, ("missing", "raise"), "task_reward.on_missing")
+    return built("reward", reward, "task_reward")
 
 
 def _rollouts(traces: list[Any], task: Any, reference: str | None, reads: str) -> Rollouts:

@@ -10,17 +10,16 @@ need a runtime, tools or a simulated user are refused: run those in verifiers an
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import random
 from collections.abc import Hashable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
 from itertools import islice
 from typing import Any
 
 from guerdon.errors import RecipeError
+from guerdon.scoring import run_coroutine
 from guerdon.tasks.base import SCORING_ONLY, Problem, Task, Unscorable
 
 
@@ -94,7 +93,7 @@ class Verifiers(Task):
         task = type(example)(type(example.data).model_validate(dict(data)), example.config)
         trace = _trace(task, completion)
         try:
-            _run(task.score(trace))
+            run_coroutine(task.score(trace))
         except Exception as error:  # the task's own code may raise anything; the cause is kept and counted
             raise Unscorable(f"{type(error).__name__}: {error}") from error
         missing = [name for name, found in trace.rewards.items() if found is None]
@@ -146,13 +145,3 @@ def _trace(task: Any, completion: str) -> Any:
             "ok": True,
         }
     )
-
-
-def _run(coroutine: Any) -> Any:
-    """Run a coroutine, also where an event loop is running in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, coroutine).result()
