@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from guerdon.adapters.given import built, check_worth
+from guerdon.adapters.given import built, check_worth, per_rollout
 from guerdon.adapters.turns import turn_ends
 from guerdon.data.ragged import Ragged
 from guerdon.data.rollouts import Rollouts
@@ -54,7 +54,7 @@ def make_rm(reward: Any, reduce: str = "sum", on_missing: str | float = "raise")
         alone = not isinstance(sample, list)
         rollouts = rollouts_of([sample] if alone else sample)
         signal = await asyncio.to_thread(reward, rollouts, None)
-        values = _per_rollout(rollouts, signal, reduce)
+        values = per_rollout(rollouts, signal, reduce).values.copy()
         for row in np.flatnonzero(np.isnan(values)).tolist():
             if on_missing == "raise":
                 cause = signal.causes.get(row, "no cause was given")
@@ -202,11 +202,3 @@ def _steps(samples: Sequence[Any], wrote: Ragged) -> Ragged:
 
 def _status(sample: Any) -> str:
     return str(getattr(sample.status, "value", sample.status))
-
-
-def _per_rollout(rollouts: Rollouts, signal: Signal, reduce: str) -> np.ndarray:
-    if signal.level == "group":
-        signal = rollouts.spread(signal, to="rollout")
-    elif signal.level != "rollout":
-        signal = rollouts.reduce(signal, to="rollout", how=reduce)
-    return signal.values.copy()

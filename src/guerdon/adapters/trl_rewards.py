@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from guerdon.adapters.columns import REFERENCES, to_rollouts
-from guerdon.adapters.given import built, check_worth
+from guerdon.adapters.given import built, check_worth, per_rollout
 from guerdon.context import Context
 from guerdon.data import spans
 from guerdon.data.rollouts import Rollouts
@@ -87,11 +87,7 @@ class RewardFunction:
             carried = rollouts.replace(signals={"own": signal}).select(list(mine))
             rollouts, signal = carried.replace(signals={}), carried.signals["own"]
         self.captured = rollouts, signal
-        total = signal
-        if signal.level == "group":
-            total = rollouts.spread(signal, to="rollout")
-        elif signal.level != "rollout":
-            total = rollouts.reduce(signal, to="rollout", how=self.reduce)
+        total = per_rollout(rollouts, signal, self.reduce)
         self._report(total, signal, told.get("log_metric"))
         return [None if math.isnan(value) else value for value in total.values.tolist()]
 

@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from guerdon.adapters.given import built, check_worth
+from guerdon.adapters.given import built, check_worth, per_rollout
 from guerdon.adapters.verifiers import from_traces
 from guerdon.data import spans
 from guerdon.data.rollouts import Rollouts
@@ -71,7 +71,7 @@ def task_reward(
         if steps is not None:
             rollouts = spans.split(rollouts, steps, tokenizer=tokenizer)
         signal = await asyncio.to_thread(made, rollouts, None)
-        value = _settled(_per_rollout(rollouts, signal, reduce), 0, key, on_missing)
+        value = _settled(per_rollout(rollouts, signal, reduce), 0, key, on_missing)
         return {} if value is None else value  # no scores: the seeded entry goes
 
     score.__name__ = key
@@ -107,7 +107,7 @@ def score_together(
         return
     key = name or str(made.name)
     rollouts = _rollouts(given, None, reference, reads)
-    total = _per_rollout(rollouts, made(rollouts, None), reduce)
+    total = per_rollout(rollouts, made(rollouts, None), reduce)
     values = [_settled(total, row, key, on_missing) for row in range(len(given))]
     for trace, value in zip(given, values, strict=True):
         if value is not None:
@@ -150,14 +150,6 @@ def _fields(task: Any) -> dict[str, Any]:
     """A task's data by field, from the task itself or from its data."""
     data = task.data if hasattr(task, "plugged_judges") else task
     return data.model_dump() if hasattr(data, "model_dump") else dict(data)
-
-
-def _per_rollout(rollouts: Rollouts, signal: Signal, reduce: str) -> Signal:
-    if signal.level == "rollout":
-        return signal
-    if signal.level == "group":
-        return rollouts.spread(signal, to="rollout")
-    return rollouts.reduce(signal, to="rollout", how=reduce)
 
 
 def _settled(signal: Signal, row: int, name: str, on_missing: str | float) -> float | None:
